@@ -1,0 +1,16 @@
+//! Hilt's device drivers.
+
+pub mod args;
+pub mod composite;
+pub mod driver;
+pub mod error;
+pub mod power;
+pub mod registry;
+pub mod stream;
+pub mod tree;
+
+pub use args::Args;
+pub use driver::{Call, Driver, Method, Resources, Shape};
+pub use error::{DriverError, Result};
+pub use stream::{ByteStream, ChunkReader, ChunkWriter, Sink, Source};
+pub use tree::Tree;

@@ -1,0 +1,164 @@
+//! Every driver there is: one line each, in [`REGISTRY`].
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::Value;
+
+use crate::composite::Composite;
+use crate::driver::Driver;
+use crate::power::mock::MockPower;
+use crate::power::{Power, PowerDriver};
+use crate::{DriverError, Result};
+
+/// The drivers, by the `type:` strings that a configuration may use for them.
+static REGISTRY: &[Entry] = &[
+    device::<Composite>(&["jumpstarter_driver_composite.driver.Composite"]),
+    power::<MockPower>(&[
+        "jumpstarter_driver_power.driver.MockPower",
+        "jumpstarter_driver_power.driver.SyncMockPower",
+    ]),
+];
+
+/// A driver that can be built from a `config:` block.
+pub trait Build: Sized {
+    /// The block's shape. Deny unknown fields, so that a misspelt setting is an error.
+    type Config: DeserializeOwned;
+
+    /// Builds the driver without touching the device, which need not be there yet:
+    /// `hilt check` builds every driver of a configuration. [`Driver::open`] is for the device.
+    fn build(config: Self::Config) -> Result<Self>;
+}
+
+/// A `config:` block of which nothing is read.
+#[derive(Debug, Deserialize)]
+#[serde(from = "IgnoredAny")]
+pub struct AnyConfig;
+
+impl From<IgnoredAny> for AnyConfig {
+    fn from(_: IgnoredAny) -> Self {
+        Self
+    }
+}
+
+/// One kind of driver.
+pub struct Entry {
+    types: &'static [&'static str],
+    build: fn(Value) -> Result<Built, BuildError>,
+}
+
+/// A driver that was just built, with the children that it brings itself.
+#[derive(Debug)]
+pub struct Built {
+    /// The driver.
+    pub driver: Arc<dyn Driver>,
+    /// Its own children, in the order of the report.
+    pub children: Vec<(&'static str, Self)>,
+}
+
+/// A `config:` block that a driver can't take.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct ConfigError {
+    /// Keys and indices from the block's top to the mistake.
+    pub path: Vec<String>,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+/// Why a driver was not built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The block has a mistake.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The block is well-formed, but the driver refused it.
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+}
+
+/// The driver of this `type:`.
+pub fn find(type_name: &str) -> Option<&'static Entry> {
+    REGISTRY.iter().find(|entry| entry.types.contains(&type_name))
+}
+
+/// Every `type:` string there is.
+pub fn types() -> impl Iterator<Item = &'static str> {
+    REGISTRY.iter().flat_map(|entry| entry.types.iter().copied())
+}
+
+impl Entry {
+    /// Builds the driver from its `config:` block.
+    pub fn build(&self, config: Value) -> Result<Built, BuildError> {
+        (self.build)(config)
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry").field("types", &self.types).finish_non_exhaustive()
+    }
+}
+
+/// A line for a power switch.
+const fn power<P: Build + Power>(types: &'static [&'static str]) -> Entry {
+    Entry { types, build: |config| Ok(leaf(PowerDriver(P::build(parse(config)?)?))) }
+}
+
+/// A line for a driver that is like no other.
+const fn device<D: Build + Driver>(types: &'static [&'static str]) -> Entry {
+    Entry { types, build: |config| Ok(leaf(D::build(parse(config)?)?)) }
+}
+
+fn leaf(driver: impl Driver) -> Built {
+    Built { driver: Arc::new(driver), children: Vec::new() }
+}
+
+/// Reads a `config:` block, keeping track of where a mistake is.
+pub(crate) fn parse<C: DeserializeOwned>(config: Value) -> Result<C, ConfigError> {
+    serde_path_to_error::deserialize(config).map_err(|error| ConfigError {
+        path: error
+            .path()
+            .iter()
+            .filter_map(|segment| match segment {
+                serde_path_to_error::Segment::Seq { index } => Some(index.to_string()),
+                serde_path_to_error::Segment::Map { key } => Some(key.clone()),
+                serde_path_to_error::Segment::Enum { .. }
+                | serde_path_to_error::Segment::Unknown => None,
+            })
+            .collect(),
+        message: error.into_inner().to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn no_type_is_claimed_twice() {
+        let mut seen = HashSet::new();
+        for name in types() {
+            assert!(seen.insert(name), "{name} is in two lines of the registry");
+        }
+    }
+
+    #[test]
+    fn a_mistake_says_where_it_is() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Relay {
+            #[expect(dead_code, reason = "only parsed")]
+            ports: Vec<u8>,
+        }
+        let error = parse::<Relay>(json!({"ports": [1, 300]})).unwrap_err();
+        assert_eq!(error.path, ["ports", "1"]);
+        assert_eq!(error.message, "invalid value: integer `300`, expected u8");
+    }
+}

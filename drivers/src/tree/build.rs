@@ -1,0 +1,246 @@
+//! From what a tree is to be to the tree, with every mistake on the way.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::{Child, DeviceSpec, Node, Spec, Tree};
+use crate::composite::Composite;
+use crate::registry::{self, BuildError, Built};
+
+/// A tree that can't be built.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {problem}", .path.join("."))]
+pub struct TreeError {
+    /// Names from the top of the tree to the node at fault.
+    pub path: Vec<String>,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+/// What is wrong with a node.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// No driver has this `type:`.
+    #[error("Driver '{0}' is not installed. Please check exporter configuration.")]
+    UnknownType(String),
+    /// A `ref:` that leads nowhere.
+    #[error("Proxy driver {name} references nonexistent driver {target}")]
+    DanglingProxy {
+        /// The proxy's own name.
+        name: String,
+        /// What it refers to.
+        target: String,
+    },
+    /// A `ref:` that leads back to itself or to a node above it.
+    #[error("Proxy driver {name} contains itself through {target}")]
+    EndlessProxy {
+        /// The proxy's own name.
+        name: String,
+        /// What it refers to.
+        target: String,
+    },
+    /// A `uuid` setting that is none, or that another node has as well.
+    #[error("uuid '{0}' is not a UUID of its own")]
+    BadUuid(String),
+    /// The driver refused its settings.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+}
+
+impl TreeError {
+    /// Whether a proxy is only `broken` because of this mistake in the node that it leads to.
+    fn explains(&self, broken: &Self) -> bool {
+        let Problem::DanglingProxy { target, .. } = &broken.problem else { return false };
+        let rest = target.strip_prefix(&self.path.join("."));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }
+}
+
+impl Tree {
+    /// Builds every driver of `top`, the children of the root, without touching a device.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake there is, in the order of the tree.
+    pub fn build(
+        description: Option<String>,
+        top: &[(String, Spec)],
+    ) -> Result<Self, Vec<TreeError>> {
+        let mut builder = Builder::default();
+        let children = builder.children(&mut Vec::new(), top);
+        let root = builder.group(description, children);
+        let Builder { order, mut errors } = builder;
+        let by_id = order.iter().map(|node| (node.id, Arc::clone(node))).collect();
+        let tree = Self { root, by_id, order };
+        let mut broken = tree.broken_proxies(&tree.root, &mut Vec::new());
+        broken.retain(|broken| !errors.iter().any(|error| error.explains(broken)));
+        errors.append(&mut broken);
+        if errors.is_empty() { Ok(tree) } else { Err(errors) }
+    }
+
+    /// The proxies below `node` that lead nowhere, or to one of the nodes `above` them.
+    fn broken_proxies<'a>(&'a self, node: &'a Node, above: &mut Vec<&'a Node>) -> Vec<TreeError> {
+        above.push(node);
+        let mut errors = Vec::new();
+        for (name, child) in &node.children {
+            match child {
+                Child::Own(child) => errors.extend(self.broken_proxies(child, above)),
+                Child::Proxy(path) => {
+                    let (name, target) = (name.clone(), path.join("."));
+                    let problem = match self.resolve(path, 0) {
+                        None => Problem::DanglingProxy { name: name.clone(), target },
+                        Some(found) if self.contains(found, above, 0) => {
+                            Problem::EndlessProxy { name: name.clone(), target }
+                        }
+                        Some(_) => continue,
+                    };
+                    let mut path = self.path_of(node.id);
+                    path.push(name);
+                    errors.push(TreeError { path, problem });
+                }
+            }
+        }
+        above.pop();
+        errors
+    }
+
+    /// Whether one of the nodes `sought` is `node` or, through proxies, below it.
+    fn contains(&self, node: &Node, sought: &[&Node], depth: usize) -> bool {
+        depth > self.order.len()
+            || sought.iter().any(|sought| sought.id == node.id)
+            || node.children.iter().any(|(_, child)| match child {
+                Child::Own(child) => self.contains(child, sought, depth + 1),
+                Child::Proxy(path) => self
+                    .resolve(path, 0)
+                    .is_some_and(|child| self.contains(child, sought, depth + 1)),
+            })
+    }
+}
+
+/// Collects nodes and mistakes while the tree is built.
+#[derive(Default)]
+struct Builder {
+    order: Vec<Arc<Node>>,
+    errors: Vec<TreeError>,
+}
+
+impl Builder {
+    fn children(
+        &mut self,
+        path: &mut Vec<String>,
+        specs: &[(String, Spec)],
+    ) -> Vec<(String, Child)> {
+        let mut children = Vec::new();
+        for (name, spec) in specs {
+            path.push(name.clone());
+            let child = match spec {
+                Spec::Proxy(target) => {
+                    Some(Child::Proxy(target.split('.').map(str::to_owned).collect()))
+                }
+                Spec::Group(specs) => {
+                    let below = self.children(path, specs);
+                    Some(Child::Own(self.group(None, below)))
+                }
+                Spec::Device(device) => self.device(path, device).map(Child::Own),
+            };
+            path.pop();
+            children.extend(child.map(|child| (name.clone(), child)));
+        }
+        children
+    }
+
+    fn group(&mut self, description: Option<String>, children: Vec<(String, Child)>) -> Arc<Node> {
+        let node = Node {
+            id: Uuid::new_v4(),
+            labels: BTreeMap::new(),
+            description,
+            methods_description: BTreeMap::new(),
+            driver: Arc::new(Composite),
+            children,
+        };
+        self.add(node)
+    }
+
+    fn device(&mut self, path: &mut Vec<String>, spec: &DeviceSpec) -> Option<Arc<Node>> {
+        let children = self.children(path, &spec.children);
+        let built = common_settings(&spec.config).and_then(|(common, config)| {
+            let entry = registry::find(&spec.type_name)
+                .ok_or_else(|| Problem::UnknownType(spec.type_name.clone()))?;
+            Ok((common, entry.build(Value::Object(config))?))
+        });
+        let (common, built) = match built {
+            Ok(built) => built,
+            Err(problem) => {
+                self.errors.push(TreeError { path: path.clone(), problem });
+                return None;
+            }
+        };
+        let mut node = self.node(built, children);
+        node.id = common.id.unwrap_or(node.id);
+        node.labels = common.labels;
+        node.description.clone_from(&spec.description);
+        node.methods_description.extend(spec.methods_description.clone());
+        if self.order.iter().any(|other| other.id == node.id) {
+            let problem = Problem::BadUuid(node.id.to_string());
+            self.errors.push(TreeError { path: path.clone(), problem });
+        }
+        Some(self.add(node))
+    }
+
+    /// A node for a driver and the children that it brings; those of the configuration come first.
+    fn node(&mut self, built: Built, mut children: Vec<(String, Child)>) -> Node {
+        for (name, below) in built.children {
+            if children.iter().all(|(taken, _)| taken != name) {
+                let below = self.node(below, Vec::new());
+                children.push((name.to_owned(), Child::Own(self.add(below))));
+            }
+        }
+        Node {
+            id: Uuid::new_v4(),
+            labels: BTreeMap::new(),
+            description: None,
+            methods_description: built.driver.methods_description(),
+            driver: built.driver,
+            children,
+        }
+    }
+
+    fn add(&mut self, node: Node) -> Arc<Node> {
+        let node = Arc::new(node);
+        self.order.push(Arc::clone(&node));
+        node
+    }
+}
+
+/// Settings that every driver takes in its `config:` block.
+struct CommonSettings {
+    id: Option<Uuid>,
+    labels: BTreeMap<String, String>,
+}
+
+/// Takes the settings that every driver has out of a `config:` block.
+fn common_settings(
+    config: &Map<String, Value>,
+) -> Result<(CommonSettings, Map<String, Value>), Problem> {
+    let mut config = config.clone();
+    // The level is the process's own here; the key is accepted for the sake of existing files.
+    config.remove("log_level");
+    let labels = match config.remove("labels") {
+        None => BTreeMap::new(),
+        Some(labels) => registry::parse(labels).map_err(|mut error| {
+            error.path.insert(0, "labels".into());
+            BuildError::Config(error)
+        })?,
+    };
+    let id = match config.remove("uuid") {
+        None => None,
+        Some(Value::String(text)) => {
+            Some(Uuid::parse_str(&text).map_err(|_| Problem::BadUuid(text))?)
+        }
+        Some(other) => return Err(Problem::BadUuid(other.to_string())),
+    };
+    Ok((CommonSettings { id, labels }, config))
+}

@@ -1,0 +1,3 @@
+//! Hilt, the exporter.
+
+pub mod wire;

@@ -1,0 +1,12 @@
+//! The generated wire types, as `proto/jumpstarter.proto` describes them.
+#![expect(missing_docs, reason = "generated; the .proto file documents them")]
+#![allow(
+    unreachable_pub,
+    unused_qualifications,
+    clippy::all,
+    clippy::allow_attributes_without_reason,
+    clippy::too_many_lines,
+    reason = "generated"
+)]
+
+tonic::include_proto!("jumpstarter.v1");
