@@ -5,6 +5,7 @@
     unused_qualifications,
     clippy::all,
     clippy::allow_attributes_without_reason,
+    clippy::clone_on_ref_ptr,
     clippy::too_many_lines,
     reason = "generated"
 )]
