@@ -1,4 +1,4 @@
-//! Every driver there is: one line each, in [`REGISTRY`].
+//! Every driver there is: one line each, in the list `REGISTRY`.
 
 use std::fmt;
 use std::sync::Arc;

@@ -26,7 +26,7 @@ pub enum Spec {
 /// What a device node is to be.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct DeviceSpec {
-    /// The driver, as in [`registry::find`].
+    /// The driver, as in [`find`](crate::registry::find).
     pub type_name: String,
     /// Help text for the device.
     pub description: Option<String>,
