@@ -1,0 +1,266 @@
+//! Real scripts in real shells.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use hooks::{Ending, Environment, Outcome, Run, Script};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// A run of `script` as a hook without settings would do it.
+fn hook(script: &str, exec: Option<&str>) -> Run {
+    Run {
+        id: Uuid::new_v4(),
+        invocation: Script::detect(script).invocation(exec, "python3").unwrap(),
+        environment: Environment::noninteractive(std::env::vars_os()),
+        workdir: std::env::current_dir().unwrap(),
+        limit: Duration::from_secs(30),
+        grace: Duration::from_millis(300),
+    }
+}
+
+async fn run(hook: &Run) -> (Outcome, Vec<String>) {
+    let mut lines = Vec::new();
+    let outcome = hook.run(&mut |line| lines.push(line), &CancellationToken::new()).await;
+    assert_eq!(alive(hook.id), 0, "a process of the run is left");
+    (outcome, lines)
+}
+
+/// How many processes carry the mark of a run and are not zombies.
+fn alive(run: Uuid) -> usize {
+    let mark = format!("HILT_RUN={run}");
+    let marked = |pid: &Path| {
+        let environment = fs::read(pid.join("environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+    };
+    fs::read_dir("/proc").unwrap().flatten().filter(|entry| marked(&entry.path())).count()
+}
+
+fn limited(script: &str, limit: Duration) -> Run {
+    Run { limit, ..hook(script, None) }
+}
+
+#[tokio::test]
+async fn a_script_is_heard_line_by_line_and_its_exit_code_is_its_own() {
+    let (outcome, lines) = run(&hook("echo out; echo err >&2; exit 3", None)).await;
+    assert!(matches!(outcome.ending, Ending::Exited(3)), "{outcome:?}");
+    assert!(!outcome.is_success());
+    assert_eq!(lines, ["out", "err"]);
+    assert!(outcome.leftovers.is_empty() && outcome.survivors.is_empty());
+}
+
+#[tokio::test]
+async fn the_exec_field_chooses_the_interpreter() {
+    let (outcome, lines) = run(&hook("[[ -t 1 ]] && echo $BASH", Some("/bin/bash"))).await;
+    assert!(outcome.is_success());
+    assert_eq!(lines, ["/bin/bash"]);
+}
+
+#[tokio::test]
+async fn a_python_file_runs_in_python() {
+    let file = tempfile::Builder::new().suffix(".py").tempfile().unwrap();
+    fs::write(&file, "import sys\nprint(sys.stdout.isatty(), flush=True)\n").unwrap();
+    let (outcome, lines) = run(&hook(file.path().to_str().unwrap(), None)).await;
+    assert!(outcome.is_success());
+    assert_eq!(lines, ["True"]);
+}
+
+#[tokio::test]
+async fn a_signal_is_told_from_an_exit_code() {
+    let (outcome, _) = run(&hook("kill -9 $$", None)).await;
+    assert!(matches!(outcome.ending, Ending::Signaled(9)), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn lines_arrive_while_the_script_runs() {
+    let hook = hook("echo first; read -r answer; echo never", None);
+    let cancel = CancellationToken::new();
+    let mut lines = Vec::new();
+    let outcome = hook
+        .run(
+            &mut |line| {
+                lines.push(line);
+                cancel.cancel();
+            },
+            &cancel,
+        )
+        .await;
+    assert!(matches!(outcome.ending, Ending::Cancelled), "{outcome:?}");
+    assert_eq!(lines, ["first"]);
+}
+
+#[tokio::test]
+async fn an_unfinished_line_is_passed_on_after_a_moment() {
+    let hook = hook("printf 'password: '; exec sleep 30", None);
+    let cancel = CancellationToken::new();
+    let mut lines = Vec::new();
+    hook.run(
+        &mut |line| {
+            lines.push(line);
+            cancel.cancel();
+        },
+        &cancel,
+    )
+    .await;
+    assert_eq!(lines, ["password:"]);
+}
+
+#[tokio::test]
+async fn no_line_of_a_burst_is_lost() {
+    let (outcome, lines) = run(&hook("seq 1 20000", None)).await;
+    assert!(outcome.is_success());
+    let expected: Vec<_> = (1..=20000).map(|number| number.to_string()).collect();
+    assert_eq!(lines, expected);
+}
+
+#[tokio::test]
+async fn a_script_may_close_its_terminal_and_go_on() {
+    let (outcome, lines) =
+        run(&hook("echo before; exec >/dev/null 2>&1 </dev/null; sleep 0.2; exit 4", None)).await;
+    assert!(matches!(outcome.ending, Ending::Exited(4)), "{outcome:?}");
+    assert_eq!(lines, ["before"]);
+}
+
+#[tokio::test]
+async fn the_time_limit_ends_the_whole_tree() {
+    let script = "sleep 1000 & setsid sleep 1001 & (setsid sh -c 'sleep 1002 & sleep 1003' &) ; \
+                  nohup sleep 1004 >/dev/null 2>&1 & wait";
+    let (outcome, _) = run(&limited(script, Duration::from_millis(500))).await;
+    assert!(matches!(outcome.ending, Ending::TimedOut), "{outcome:?}");
+    assert!(outcome.survivors.is_empty(), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn what_ignores_sigterm_is_killed() {
+    let script = "trap '' TERM HUP; echo ready; while :; do sleep 1000; done";
+    let (outcome, lines) = run(&limited(script, Duration::from_millis(300))).await;
+    assert!(matches!(outcome.ending, Ending::TimedOut), "{outcome:?}");
+    assert_eq!(lines, ["ready"]);
+    assert!(outcome.duration >= Duration::from_millis(600));
+    assert!(outcome.survivors.is_empty());
+}
+
+#[tokio::test]
+async fn a_stopped_process_is_ended_too() {
+    let (outcome, _) = run(&limited("kill -STOP $$", Duration::from_millis(300))).await;
+    assert!(matches!(outcome.ending, Ending::TimedOut), "{outcome:?}");
+    assert!(outcome.duration < Duration::from_secs(3));
+}
+
+#[tokio::test]
+async fn a_daemon_left_by_a_successful_script_is_ended_and_named() {
+    // The script waits until its daemon has left the session, or its own end would end it, too.
+    let script = "up=$(mktemp); setsid sh -c \"echo > $up; exec sleep 1000\" >/dev/null 2>&1 & \
+                  until [ -s $up ]; do :; done; rm $up";
+    let (outcome, _) = run(&hook(script, None)).await;
+    assert!(outcome.is_success());
+    assert_eq!(outcome.leftovers.len(), 1, "{outcome:?}");
+    assert!(outcome.survivors.is_empty());
+}
+
+#[tokio::test]
+async fn a_script_that_forks_in_a_loop_is_ended() {
+    // Bounded by what the shell can fork in the time, and by its own count.
+    let script = "i=0; while [ $i -lt 300 ]; do sleep 1000 & i=$((i+1)); done; wait";
+    let (outcome, _) = run(&limited(script, Duration::from_secs(1))).await;
+    assert!(matches!(outcome.ending, Ending::TimedOut), "{outcome:?}");
+    assert!(outcome.survivors.is_empty());
+}
+
+#[tokio::test]
+async fn dropping_a_run_ends_its_processes() {
+    let hook = hook("echo ready; sleep 1000 & sleep 1001", None);
+    let (ready, is_ready) = tokio::sync::oneshot::channel();
+    let mut ready = Some(ready);
+    let mut sink = |_| {
+        ready.take().map(|ready| ready.send(()));
+    };
+    let cancel = CancellationToken::new();
+    tokio::select! {
+        _ = hook.run(&mut sink, &cancel) => panic!("the run ended by itself"),
+        _ = is_ready => {}
+    }
+    // The kill is sent before the drop returns; the kernel needs a moment to carry it out.
+    let gone = async {
+        while alive(hook.id) > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), gone).await.expect("the processes are ended");
+}
+
+#[tokio::test]
+async fn a_script_sees_its_environment_and_nothing_else() {
+    let mut hook = hook("env", None);
+    hook.environment = Environment::noninteractive([("PATH", "/usr/bin:/bin"), ("PS1", "$ ")]);
+    hook.environment.set("LEASE_NAME", "lease-1");
+    let (_, lines) = run(&hook).await;
+    for expected in [
+        "TERM=dumb",
+        "DEBIAN_FRONTEND=noninteractive",
+        "GIT_TERMINAL_PROMPT=0",
+        "LEASE_NAME=lease-1",
+    ] {
+        assert!(lines.iter().any(|line| line == expected), "{expected} in {lines:?}");
+    }
+    assert!(!lines.iter().any(|line| line.starts_with("PS1=")));
+}
+
+/// The error of a script that can't be started.
+async fn start_error(hook: &Run) -> String {
+    let (outcome, _) = run(hook).await;
+    let Ending::NotStarted(error) = outcome.ending else { panic!("it ran: {outcome:?}") };
+    error.to_string()
+}
+
+#[tokio::test]
+async fn an_interpreter_that_cannot_run_is_named_with_the_reason() {
+    assert_eq!(
+        start_error(&hook("true", Some("/opt/no/such/shell"))).await,
+        "interpreter '/opt/no/such/shell' does not exist; install it or correct `exec`"
+    );
+    assert_eq!(
+        start_error(&hook("true", Some("no-such-shell"))).await,
+        "interpreter 'no-such-shell' is not in PATH; install it or give its full path in `exec`"
+    );
+    assert_eq!(
+        start_error(&hook("true", Some("/tmp"))).await,
+        "interpreter '/tmp' is a directory; name a program in `exec`"
+    );
+
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("interpreter");
+    let interpreter = file.to_str().unwrap();
+    let write = |content: &str, mode| {
+        fs::write(&file, content).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    write("#!/bin/sh\n", 0o644);
+    assert_eq!(
+        start_error(&hook("true", Some(interpreter))).await,
+        format!("interpreter '{interpreter}' is not executable; make it so with chmod +x")
+    );
+    write("not a program", 0o755);
+    assert_eq!(
+        start_error(&hook("true", Some(interpreter))).await,
+        format!(
+            "interpreter '{interpreter}' has an unknown format: \
+             neither a program of this machine nor a #! script"
+        )
+    );
+    write("#!/opt/no/such/shell\n", 0o755);
+    assert_eq!(
+        start_error(&hook("true", Some(interpreter))).await,
+        format!(
+            "interpreter '{interpreter}' is a script for '/opt/no/such/shell', which does not exist"
+        )
+    );
+}
+
+#[tokio::test]
+async fn a_missing_working_directory_is_named() {
+    let hook = Run { workdir: "/no/such/directory".into(), ..hook("true", None) };
+    assert_eq!(start_error(&hook).await, "working directory /no/such/directory does not exist");
+}
