@@ -1,4 +1,5 @@
 //! Real scripts in real shells.
+#![cfg(test)]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
