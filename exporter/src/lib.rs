@@ -1,3 +1,4 @@
 //! Hilt, the exporter.
 
+pub mod lease;
 pub mod wire;
