@@ -63,7 +63,7 @@ impl Args {
 }
 
 /// Turns a double that holds an integer into that integer, at every depth.
-fn integral(value: Value) -> Value {
+pub(crate) fn integral(value: Value) -> Value {
     /// Above this, doubles skip integers (2^53).
     const EXACT: f64 = 9_007_199_254_740_992.0;
     match value {

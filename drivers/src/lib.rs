@@ -1,9 +1,12 @@
 //! Hilt's device drivers.
 
 pub mod args;
+pub mod blocking;
 pub mod composite;
 pub mod driver;
 pub mod error;
+pub mod network;
+mod number;
 pub mod power;
 pub mod registry;
 pub mod stream;

@@ -9,6 +9,12 @@ use serde_json::Value;
 
 use crate::composite::Composite;
 use crate::driver::Driver;
+use crate::network::echo::EchoNetwork;
+use crate::network::tcp::TcpNetwork;
+use crate::network::udp::UdpNetwork;
+use crate::network::unix::UnixNetwork;
+use crate::network::websocket::WebsocketNetwork;
+use crate::network::{Network, NetworkDriver};
 use crate::power::mock::MockPower;
 use crate::power::{Power, PowerDriver};
 use crate::{DriverError, Result};
@@ -20,6 +26,11 @@ static REGISTRY: &[Entry] = &[
         "jumpstarter_driver_power.driver.MockPower",
         "jumpstarter_driver_power.driver.SyncMockPower",
     ]),
+    network::<EchoNetwork>(&["jumpstarter_driver_network.driver.EchoNetwork"]),
+    network::<TcpNetwork>(&["jumpstarter_driver_network.driver.TcpNetwork"]),
+    network::<UdpNetwork>(&["jumpstarter_driver_network.driver.UdpNetwork"]),
+    network::<UnixNetwork>(&["jumpstarter_driver_network.driver.UnixNetwork"]),
+    network::<WebsocketNetwork>(&["jumpstarter_driver_network.driver.WebsocketNetwork"]),
 ];
 
 /// A driver that can be built from a `config:` block.
@@ -105,6 +116,11 @@ impl fmt::Debug for Entry {
 /// A line for a power switch.
 const fn power<P: Build + Power>(types: &'static [&'static str]) -> Entry {
     Entry { types, build: |config| Ok(leaf(PowerDriver(P::build(parse(config)?)?))) }
+}
+
+/// A line for a network service.
+const fn network<N: Build + Network>(types: &'static [&'static str]) -> Entry {
+    Entry { types, build: |config| Ok(leaf(NetworkDriver(N::build(parse(config)?)?))) }
 }
 
 /// A line for a driver that is like no other.

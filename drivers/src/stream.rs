@@ -9,6 +9,7 @@ use std::pin::Pin;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::mpsc;
 
 use crate::{DriverError, Result};
 
@@ -64,6 +65,12 @@ impl ByteStream {
             writer: Box::new(IoWriter { what: what.into(), inner: writer }),
         }
     }
+
+    /// A stream that gives every chunk back as it came, and ends when the client has sent its last.
+    pub fn loopback() -> Self {
+        let (sender, receiver) = mpsc::channel(LOOP_CHUNKS);
+        Self { reader: Box::new(LoopReader(receiver)), writer: Box::new(LoopWriter(Some(sender))) }
+    }
 }
 
 struct IoReader<R> {
@@ -110,9 +117,50 @@ impl<W: AsyncWrite + Send + Unpin> ChunkWriter for IoWriter<W> {
     }
 }
 
+/// How many chunks a loopback holds before writing to it waits. The reference's holds as many.
+const LOOP_CHUNKS: usize = 32;
+
+struct LoopReader(mpsc::Receiver<Bytes>);
+
+#[async_trait]
+impl ChunkReader for LoopReader {
+    async fn read(&mut self) -> Result<Option<Bytes>> {
+        Ok(self.0.recv().await)
+    }
+}
+
+struct LoopWriter(Option<mpsc::Sender<Bytes>>);
+
+#[async_trait]
+impl ChunkWriter for LoopWriter {
+    async fn write(&mut self, chunk: Bytes) -> Result<()> {
+        let gone = || DriverError::Disconnected("the other end of the loop is closed".into());
+        self.0.as_ref().ok_or_else(gone)?.send(chunk).await.map_err(|_| gone())
+    }
+
+    async fn finish(&mut self) -> Result<()> {
+        self.0 = None;
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_loop_keeps_chunks_apart() {
+        let mut stream = ByteStream::loopback();
+        for chunk in ["one", "", "two"] {
+            stream.writer.write(chunk.into()).await.unwrap();
+        }
+        stream.writer.finish().await.unwrap();
+        for chunk in ["one", "", "two"] {
+            assert_eq!(stream.reader.read().await.unwrap().unwrap(), chunk);
+        }
+        assert!(stream.reader.read().await.unwrap().is_none());
+        assert!(stream.writer.write("late".into()).await.is_err());
+    }
 
     #[tokio::test]
     async fn half_close_passes_through() {
