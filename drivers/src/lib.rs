@@ -8,7 +8,9 @@ pub mod error;
 pub mod network;
 mod number;
 pub mod power;
+mod readiness;
 pub mod registry;
+pub mod serial;
 pub mod stream;
 pub mod tree;
 

@@ -1,6 +1,8 @@
 //! Numbers of a `config:` block, taken as leniently as by the reference, which turns text and
 //! floating point numbers into whole ones where it needs them.
 
+use std::time::Duration;
+
 use serde::de::{Deserialize, Deserializer, Error as _, IntoDeserializer as _};
 use serde_json::Value;
 
@@ -25,6 +27,13 @@ where
     }
 }
 
+/// For `#[serde(deserialize_with)]`: a number of seconds, zero or more.
+pub(crate) fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let seconds = f64::deserialize(deserializer)?;
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|_| D::Error::custom(format!("{seconds} is not a number of seconds")))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -45,5 +54,12 @@ mod tests {
         assert_eq!(refused(json!(1.5)), "1.5 is not a whole number");
         assert_eq!(refused(json!(true)), "true is not a whole number");
         assert_eq!(refused(json!("70000")), "invalid value: integer `70000`, expected u16");
+    }
+
+    #[test]
+    fn seconds_are_not_negative() {
+        assert_eq!(seconds(json!(1.5)).unwrap(), Duration::from_millis(1500));
+        assert_eq!(seconds(json!(0)).unwrap(), Duration::ZERO);
+        assert_eq!(seconds(json!(-1)).unwrap_err().to_string(), "-1 is not a number of seconds");
     }
 }

@@ -17,6 +17,7 @@ use crate::network::websocket::WebsocketNetwork;
 use crate::network::{Network, NetworkDriver};
 use crate::power::mock::MockPower;
 use crate::power::{Power, PowerDriver};
+use crate::serial::PySerial;
 use crate::{DriverError, Result};
 
 /// The drivers, by the `type:` strings that a configuration may use for them.
@@ -26,6 +27,7 @@ static REGISTRY: &[Entry] = &[
         "jumpstarter_driver_power.driver.MockPower",
         "jumpstarter_driver_power.driver.SyncMockPower",
     ]),
+    device::<PySerial>(&["jumpstarter_driver_pyserial.driver.PySerial"]),
     network::<EchoNetwork>(&["jumpstarter_driver_network.driver.EchoNetwork"]),
     network::<TcpNetwork>(&["jumpstarter_driver_network.driver.TcpNetwork"]),
     network::<UdpNetwork>(&["jumpstarter_driver_network.driver.UdpNetwork"]),
