@@ -11,6 +11,7 @@ pub mod power;
 mod readiness;
 pub mod registry;
 pub mod serial;
+pub mod shell;
 pub mod stream;
 pub mod tree;
 

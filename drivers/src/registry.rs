@@ -18,6 +18,7 @@ use crate::network::{Network, NetworkDriver};
 use crate::power::mock::MockPower;
 use crate::power::{Power, PowerDriver};
 use crate::serial::PySerial;
+use crate::shell::Shell;
 use crate::{DriverError, Result};
 
 /// The drivers, by the `type:` strings that a configuration may use for them.
@@ -27,6 +28,7 @@ static REGISTRY: &[Entry] = &[
         "jumpstarter_driver_power.driver.MockPower",
         "jumpstarter_driver_power.driver.SyncMockPower",
     ]),
+    device::<Shell>(&["jumpstarter_driver_shell.driver.Shell"]),
     device::<PySerial>(&["jumpstarter_driver_pyserial.driver.PySerial"]),
     network::<EchoNetwork>(&["jumpstarter_driver_network.driver.EchoNetwork"]),
     network::<TcpNetwork>(&["jumpstarter_driver_network.driver.TcpNetwork"]),
