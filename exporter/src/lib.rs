@@ -1,3 +1,4 @@
 //! Hilt, the exporter.
 
+pub mod config;
 pub mod wire;
