@@ -1,4 +1,5 @@
 //! Hilt, the exporter.
 
+pub mod cli;
 pub mod config;
 pub mod wire;
