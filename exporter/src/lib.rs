@@ -1,4 +1,6 @@
 //! Hilt, the exporter.
 
+pub mod cli;
+pub mod config;
 pub mod lease;
 pub mod wire;
