@@ -7,6 +7,7 @@ pub mod encoding;
 pub mod error;
 pub mod power;
 pub mod registry;
+pub mod storage;
 pub mod stream;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -11,6 +11,8 @@ use crate::composite::Composite;
 use crate::driver::Driver;
 use crate::power::mock::MockPower;
 use crate::power::{Power, PowerDriver};
+use crate::storage::mock::{MockFlasher, MockStorageMux};
+use crate::storage::{Flasher, FlasherDriver, MuxClient, StorageMux, StorageMuxDriver};
 use crate::{DriverError, Result};
 
 /// The drivers, by the `type:` strings that a configuration may use for them.
@@ -19,6 +21,11 @@ static REGISTRY: &[Entry] = &[
     power::<MockPower>(&[
         "jumpstarter_driver_power.driver.MockPower",
         "jumpstarter_driver_power.driver.SyncMockPower",
+    ]),
+    flasher::<MockFlasher>(&["jumpstarter_driver_opendal.driver.MockFlasher"]),
+    storage_mux::<MockStorageMux>(&["jumpstarter_driver_opendal.driver.MockStorageMux"]),
+    storage_mux_flasher::<MockStorageMux>(&[
+        "jumpstarter_driver_opendal.driver.MockStorageMuxFlasher",
     ]),
 ];
 
@@ -105,6 +112,33 @@ impl fmt::Debug for Entry {
 /// A line for a power switch.
 const fn power<P: Build + Power>(types: &'static [&'static str]) -> Entry {
     Entry { types, build: |config| Ok(leaf(PowerDriver(P::build(parse(config)?)?))) }
+}
+
+/// A line for a flasher.
+const fn flasher<F: Build + Flasher>(types: &'static [&'static str]) -> Entry {
+    Entry { types, build: |config| Ok(leaf(FlasherDriver(F::build(parse(config)?)?))) }
+}
+
+/// A line for a storage mux whose client only switches and writes files.
+const fn storage_mux<M: Build + StorageMux>(types: &'static [&'static str]) -> Entry {
+    Entry {
+        types,
+        build: |config| {
+            let mux = M::build(parse(config)?)?;
+            Ok(leaf(StorageMuxDriver { mux, client: MuxClient::Mux }))
+        },
+    }
+}
+
+/// A line for a storage mux whose client flashes.
+const fn storage_mux_flasher<M: Build + StorageMux>(types: &'static [&'static str]) -> Entry {
+    Entry {
+        types,
+        build: |config| {
+            let mux = M::build(parse(config)?)?;
+            Ok(leaf(StorageMuxDriver { mux, client: MuxClient::Flasher }))
+        },
+    }
 }
 
 /// A line for a driver that is like no other.
