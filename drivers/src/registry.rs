@@ -12,6 +12,7 @@ use crate::driver::Driver;
 use crate::power::mock::MockPower;
 use crate::power::{Power, PowerDriver};
 use crate::storage::mock::{MockFlasher, MockStorageMux};
+use crate::storage::opendal::Opendal;
 use crate::storage::{Flasher, FlasherDriver, MuxClient, StorageMux, StorageMuxDriver};
 use crate::{DriverError, Result};
 
@@ -22,6 +23,7 @@ static REGISTRY: &[Entry] = &[
         "jumpstarter_driver_power.driver.MockPower",
         "jumpstarter_driver_power.driver.SyncMockPower",
     ]),
+    device::<Opendal>(&["jumpstarter_driver_opendal.driver.Opendal"]),
     flasher::<MockFlasher>(&["jumpstarter_driver_opendal.driver.MockFlasher"]),
     storage_mux::<MockStorageMux>(&["jumpstarter_driver_opendal.driver.MockStorageMux"]),
     storage_mux_flasher::<MockStorageMux>(&[

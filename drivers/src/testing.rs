@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
+use futures_util::TryStreamExt as _;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, BufReader, ReadBuf};
 
@@ -57,6 +58,18 @@ impl Lent {
         check_method(driver, method, Shape::Unary)?;
         let args = Args::new(args.as_array().unwrap().clone());
         driver.call(Call { method, args, resources: self }).await
+    }
+
+    /// Calls a method that yields values, and collects them.
+    pub(crate) async fn items(
+        &self,
+        driver: &dyn Driver,
+        method: &str,
+        args: Value,
+    ) -> Result<Vec<Value>> {
+        check_method(driver, method, Shape::Items)?;
+        let args = Args::new(args.as_array().unwrap().clone());
+        driver.items(Call { method, args, resources: self }).await?.try_collect().await
     }
 }
 

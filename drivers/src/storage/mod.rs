@@ -7,6 +7,7 @@ mod copy;
 mod cursor;
 pub mod mock;
 mod offload;
+pub mod opendal;
 
 use std::fmt;
 use std::future::Future;
