@@ -92,6 +92,7 @@ pub mod args;
 pub mod blocking;
 pub mod composite;
 pub mod driver;
+pub mod encoding;
 pub mod error;
 pub mod network;
 mod number;
@@ -100,11 +101,15 @@ mod readiness;
 pub mod registry;
 pub mod serial;
 pub mod shell;
+pub mod storage;
 pub mod stream;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod tree;
 
 pub use args::Args;
 pub use driver::{Call, Driver, Method, Resources, Shape};
+pub use encoding::Encoding;
 pub use error::{DriverError, Result};
 pub use stream::{ByteStream, ChunkReader, ChunkWriter, Sink, Source};
 pub use tree::Tree;

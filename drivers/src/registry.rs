@@ -19,6 +19,9 @@ use crate::power::mock::MockPower;
 use crate::power::{Power, PowerDriver};
 use crate::serial::PySerial;
 use crate::shell::Shell;
+use crate::storage::mock::{MockFlasher, MockStorageMux};
+use crate::storage::opendal::Opendal;
+use crate::storage::{Flasher, FlasherDriver, MuxClient, StorageMux, StorageMuxDriver};
 use crate::{DriverError, Result};
 
 /// The drivers, by the `type:` strings that a configuration may use for them.
@@ -35,6 +38,12 @@ static REGISTRY: &[Entry] = &[
     network::<UdpNetwork>(&["jumpstarter_driver_network.driver.UdpNetwork"]),
     network::<UnixNetwork>(&["jumpstarter_driver_network.driver.UnixNetwork"]),
     network::<WebsocketNetwork>(&["jumpstarter_driver_network.driver.WebsocketNetwork"]),
+    device::<Opendal>(&["jumpstarter_driver_opendal.driver.Opendal"]),
+    flasher::<MockFlasher>(&["jumpstarter_driver_opendal.driver.MockFlasher"]),
+    storage_mux::<MockStorageMux>(&["jumpstarter_driver_opendal.driver.MockStorageMux"]),
+    storage_mux_flasher::<MockStorageMux>(&[
+        "jumpstarter_driver_opendal.driver.MockStorageMuxFlasher",
+    ]),
 ];
 
 /// A driver that can be built from a `config:` block.
@@ -125,6 +134,33 @@ const fn power<P: Build + Power>(types: &'static [&'static str]) -> Entry {
 /// A line for a network service.
 const fn network<N: Build + Network>(types: &'static [&'static str]) -> Entry {
     Entry { types, build: |config| Ok(leaf(NetworkDriver(N::build(parse(config)?)?))) }
+}
+
+/// A line for a flasher.
+const fn flasher<F: Build + Flasher>(types: &'static [&'static str]) -> Entry {
+    Entry { types, build: |config| Ok(leaf(FlasherDriver(F::build(parse(config)?)?))) }
+}
+
+/// A line for a storage mux whose client only switches and writes files.
+const fn storage_mux<M: Build + StorageMux>(types: &'static [&'static str]) -> Entry {
+    Entry {
+        types,
+        build: |config| {
+            let mux = M::build(parse(config)?)?;
+            Ok(leaf(StorageMuxDriver { mux, client: MuxClient::Mux }))
+        },
+    }
+}
+
+/// A line for a storage mux whose client flashes.
+const fn storage_mux_flasher<M: Build + StorageMux>(types: &'static [&'static str]) -> Entry {
+    Entry {
+        types,
+        build: |config| {
+            let mux = M::build(parse(config)?)?;
+            Ok(leaf(StorageMuxDriver { mux, client: MuxClient::Flasher }))
+        },
+    }
 }
 
 /// A line for a driver that is like no other.
