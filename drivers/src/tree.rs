@@ -52,6 +52,8 @@ pub struct Tree {
 pub struct Node {
     /// How clients address it.
     pub id: Uuid,
+    /// Its names from the top of the tree, with dots between them; empty for the root.
+    pub path: String,
     /// Labels from the configuration.
     pub labels: BTreeMap<String, String>,
     /// Help text for the device.
@@ -104,7 +106,7 @@ impl Tree {
                 for opened in self.order[..index].iter().rev() {
                     opened.driver.close().await;
                 }
-                return Err(OpenError { path: self.path_of(node.id), source });
+                return Err(OpenError { path: node.path.clone(), source });
             }
         }
         Ok(())
@@ -144,33 +146,14 @@ impl Tree {
             }
         })
     }
-
-    /// Names from the top to a node; empty for the root.
-    fn path_of(&self, id: Uuid) -> Vec<String> {
-        fn search(node: &Node, id: Uuid, path: &mut Vec<String>) -> bool {
-            node.id == id
-                || node.children.iter().any(|(name, child)| {
-                    let Child::Own(child) = child else { return false };
-                    path.push(name.clone());
-                    let found = search(child, id, path);
-                    if !found {
-                        path.pop();
-                    }
-                    found
-                })
-        }
-        let mut path = Vec::new();
-        search(&self.root, id, &mut path);
-        path
-    }
 }
 
 /// A driver that could not be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("driver {}: {source}", .path.join("."))]
+#[error("driver {path}: {source}")]
 pub struct OpenError {
-    /// Names from the top of the tree to the driver.
-    pub path: Vec<String>,
+    /// The driver's [`Node::path`].
+    pub path: String,
     /// What it said.
     pub source: DriverError,
 }

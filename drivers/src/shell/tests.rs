@@ -191,7 +191,8 @@ async fn what_ignores_the_request_to_end_is_killed() {
     assert_eq!(heard.code, Some(199));
     let took = start.elapsed();
     assert!(took >= Duration::from_secs(304), "300 s to run, and 5 s of grace, but {took:?}");
-    assert!(!lives(pids[0]));
+    // The clock that jumps leaves a real process no time to be gone already.
+    gone(&pids).await;
 }
 
 #[tokio::test]

@@ -71,7 +71,7 @@ impl Tree {
     ) -> Result<Self, Vec<TreeError>> {
         let mut builder = Builder::default();
         let children = builder.children(&mut Vec::new(), top);
-        let root = builder.group(description, children);
+        let root = builder.group(&[], description, children);
         let Builder { order, mut errors } = builder;
         let by_id = order.iter().map(|node| (node.id, Arc::clone(node))).collect();
         let tree = Self { root, by_id, order };
@@ -97,8 +97,8 @@ impl Tree {
                         }
                         Some(_) => continue,
                     };
-                    let mut path = self.path_of(node.id);
-                    path.push(name);
+                    let above = node.path.split('.').filter(|name| !name.is_empty());
+                    let path = above.map(str::to_owned).chain([name]).collect();
                     errors.push(TreeError { path, problem });
                 }
             }
@@ -142,7 +142,7 @@ impl Builder {
                 }
                 Spec::Group(specs) => {
                     let below = self.children(path, specs);
-                    Some(Child::Own(self.group(None, below)))
+                    Some(Child::Own(self.group(path, None, below)))
                 }
                 Spec::Device(device) => self.device(path, device).map(Child::Own),
             };
@@ -152,9 +152,15 @@ impl Builder {
         children
     }
 
-    fn group(&mut self, description: Option<String>, children: Vec<(String, Child)>) -> Arc<Node> {
+    fn group(
+        &mut self,
+        path: &[String],
+        description: Option<String>,
+        children: Vec<(String, Child)>,
+    ) -> Arc<Node> {
         let node = Node {
             id: Uuid::new_v4(),
+            path: path.join("."),
             labels: BTreeMap::new(),
             description,
             methods_description: BTreeMap::new(),
@@ -178,7 +184,7 @@ impl Builder {
                 return None;
             }
         };
-        let mut node = self.node(built, children);
+        let mut node = self.node(path.join("."), built, children);
         node.id = common.id.unwrap_or(node.id);
         node.labels = common.labels;
         node.description.clone_from(&spec.description);
@@ -191,15 +197,16 @@ impl Builder {
     }
 
     /// A node for a driver and the children that it brings; those of the configuration come first.
-    fn node(&mut self, built: Built, mut children: Vec<(String, Child)>) -> Node {
+    fn node(&mut self, path: String, built: Built, mut children: Vec<(String, Child)>) -> Node {
         for (name, below) in built.children {
             if children.iter().all(|(taken, _)| taken != name) {
-                let below = self.node(below, Vec::new());
+                let below = self.node(format!("{path}.{name}"), below, Vec::new());
                 children.push((name.to_owned(), Child::Own(self.add(below))));
             }
         }
         Node {
             id: Uuid::new_v4(),
+            path,
             labels: BTreeMap::new(),
             description: None,
             methods_description: built.driver.methods_description(),
