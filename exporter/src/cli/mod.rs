@@ -1,15 +1,29 @@
 //! The `hilt` command: one file a subcommand.
 
 mod check;
+mod run;
+mod shell;
+mod source;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use anyhow::Context as _;
+use clap::{Parser, Subcommand, ValueEnum};
+use tokio::runtime::Runtime;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::logging;
 
 /// A hardware exporter that speaks the Jumpstarter protocol.
 #[derive(Debug, Parser)]
 #[command(name = "hilt", version)]
 pub struct Cli {
+    /// Log messages of this level and above.
+    #[arg(long, global = true, value_enum, ignore_case = true, default_value_t = Level::Info)]
+    log_level: Level,
+    /// How log messages look.
+    #[arg(long, global = true, value_enum, default_value_t = logging::Format::Auto)]
+    log_format: logging::Format,
     #[command(subcommand)]
     command: Command,
 }
@@ -17,6 +31,19 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Check),
+    Run(run::Run),
+    Shell(shell::Shell),
+}
+
+/// The levels by the names that Jumpstarter's options have.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[value(rename_all = "UPPER")]
+enum Level {
+    Debug,
+    Info,
+    Warning,
+    Error,
+    Critical,
 }
 
 impl Cli {
@@ -26,8 +53,24 @@ impl Cli {
     ///
     /// What kept it from being done, for the terminal.
     pub fn run(self) -> anyhow::Result<ExitCode> {
+        let level = match self.log_level {
+            Level::Debug => LevelFilter::DEBUG,
+            Level::Info => LevelFilter::INFO,
+            Level::Warning => LevelFilter::WARN,
+            Level::Error | Level::Critical => LevelFilter::ERROR,
+        };
+        logging::init(level, self.log_format)?;
         match self.command {
             Command::Check(check) => check.run(),
+            Command::Run(run) => run.run(),
+            Command::Shell(shell) => shell.run(),
         }
     }
+}
+
+fn runtime() -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("can't start the runtime")
 }

@@ -25,7 +25,6 @@ mod refusal;
 mod yaml;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 pub use self::environment::Environment;
@@ -33,6 +32,7 @@ pub use self::export::DriverNode;
 pub use self::hooks::Hooks;
 pub use self::load::{Loaded, load, parse};
 pub use self::mistake::{Mistake, Mistakes, Position, Severity};
+use crate::secret::Secret;
 
 /// One exporter: who it is, what it exports, and what it does around every lease.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -44,7 +44,7 @@ pub struct Config {
     /// `tls`: how to trust the controller and its routers.
     pub tls: Tls,
     /// `token`: what the exporter shows the controller.
-    pub token: Option<Token>,
+    pub token: Option<Secret>,
     /// `grpcOptions`: gRPC core channel arguments, such as `grpc.keepalive_time_ms`.
     pub grpc_options: BTreeMap<String, GrpcOption>,
     /// `description`: help text for the bench.
@@ -105,28 +105,5 @@ pub struct FailureDetection {
 impl Default for FailureDetection {
     fn default() -> Self {
         Self { max_rapid_failures: 5, rapid_failure_window: Duration::from_secs(60) }
-    }
-}
-
-/// The secret that an exporter shows its controller.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token(String);
-
-impl Token {
-    /// The secret itself, for the wire.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<String> for Token {
-    fn from(secret: String) -> Self {
-        Self(secret)
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
     }
 }

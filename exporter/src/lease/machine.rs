@@ -411,6 +411,16 @@ fn publish(status: Status, text: impl Into<String>) -> Effect {
     Effect::Publish(status, text.into())
 }
 
+impl Phase {
+    /// The hook's name in the configuration.
+    pub fn event(self) -> &'static str {
+        match self {
+            Self::Before => "beforeLease",
+            Self::After => "afterLease",
+        }
+    }
+}
+
 impl Event {
     /// The lease that the event belongs to, where it is the answer to an effect.
     fn epoch(&self) -> Option<Epoch> {

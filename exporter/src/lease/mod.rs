@@ -1,6 +1,8 @@
 //! The lease: its life, the task that owns it, and what the world sees of it.
 
+pub mod actor;
 pub mod machine;
+pub mod standing;
 pub mod status;
 
 /// A client's claim on the bench.

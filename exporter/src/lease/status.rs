@@ -47,7 +47,6 @@ pub struct Snapshot {
 #[derive(Debug)]
 pub struct Publisher {
     sender: watch::Sender<Snapshot>,
-    viewers: Arc<Viewers>,
 }
 
 /// Reads what was published last.
@@ -83,9 +82,7 @@ impl Publisher {
             previous: None,
             period: CancellationToken::new(),
         });
-        let viewers = Arc::new(Viewers::default());
-        let reader = Reader { receiver, viewers: Arc::clone(&viewers) };
-        (Self { sender, viewers }, reader)
+        (Self { sender }, Reader { receiver, viewers: Arc::default() })
     }
 
     /// Publishes a status, also if it is the same as before.
@@ -112,18 +109,6 @@ impl Publisher {
     pub fn status(&self) -> Status {
         self.sender.borrow().status
     }
-
-    /// Returns once everybody who follows the status has seen the last publication or is gone.
-    pub async fn seen_by_all(&self) {
-        let version = self.sender.borrow().version;
-        loop {
-            let changed = self.viewers.changed.notified();
-            if self.viewers.seen().values().all(|seen| *seen >= version) {
-                return;
-            }
-            changed.await;
-        }
-    }
 }
 
 impl Reader {
@@ -136,6 +121,18 @@ impl Reader {
     /// there will be no more.
     pub async fn wait_for(&mut self, wanted: impl FnMut(&Snapshot) -> bool) -> Option<Snapshot> {
         self.receiver.wait_for(wanted).await.ok().map(|snapshot| snapshot.clone())
+    }
+
+    /// Returns once everybody who follows the status has seen the last publication or is gone.
+    pub async fn seen_by_all(&self) {
+        let version = self.receiver.borrow().version;
+        loop {
+            let changed = self.viewers.changed.notified();
+            if self.viewers.seen().values().all(|seen| *seen >= version) {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// A connection that may come to follow the status.
@@ -243,7 +240,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_publication_is_seen_when_every_follower_has_seen_it_or_is_gone() {
         let (publisher, reader) = Publisher::new();
-        let seen = || timeout(Duration::from_secs(1), publisher.seen_by_all());
+        let seen = || timeout(Duration::from_secs(1), reader.seen_by_all());
         let (stays, goes, never_asks) = (reader.viewer(), reader.viewer(), reader.viewer());
         stays.saw(&reader.current());
         goes.saw(&reader.current());

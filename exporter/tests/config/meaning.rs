@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use exporter::config::hooks::{OnFailure, When};
-use exporter::config::{Config, DriverNode, GrpcOption, Token};
+use exporter::config::{Config, DriverNode, GrpcOption};
+use exporter::secret::Secret;
 use serde_json::json;
 
 use super::{POWER, config, file, lines};
@@ -55,7 +56,7 @@ exitOnLeaseEnd: on
 ",
     ));
     assert_eq!(config.endpoint.as_deref(), Some("grpc.example.com:443"));
-    assert_eq!(config.token.as_ref().map(Token::expose), Some("secret"));
+    assert_eq!(config.token.as_ref().map(Secret::reveal), Some("secret"));
     assert_eq!(config.description.as_deref(), Some("A bench"));
     assert_eq!(config.motd.as_deref(), Some("Hello\n"));
     assert_eq!(config.tls.ca.as_deref(), Some("-----BEGIN CERTIFICATE-----"));

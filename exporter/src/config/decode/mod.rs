@@ -18,7 +18,8 @@ pub(super) use self::findings::Findings;
 pub(super) use self::item::Item;
 use self::section::Section;
 pub(super) use self::unsupported::refuse_unsupported;
-use super::{Config, FailureDetection, Token};
+use super::{Config, FailureDetection};
+use crate::secret::Secret;
 
 /// Reads a whole file.
 pub(super) fn config(top: &Item<'_>) -> Config {
@@ -34,7 +35,7 @@ pub(super) fn config(top: &Item<'_>) -> Config {
             metadata: metadata::metadata(keys),
             endpoint: optional_text(keys, "endpoint"),
             tls: keys.get("tls").map(|item| connection::tls(&item)).unwrap_or_default(),
-            token: optional_text(keys, "token").map(Token::from),
+            token: optional_text(keys, "token").map(Secret::from),
             grpc_options: keys
                 .get("grpcOptions")
                 .map(|item| connection::grpc_options(&item))

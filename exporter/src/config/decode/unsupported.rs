@@ -8,7 +8,6 @@ use super::item::Item;
 /// Keys at the top of the file and in its `hooks`.
 const KEYS: &[&[&str]] = &[
     &["labels"],
-    &["python"],
     &["hooks", "lifecycle"],
     &["hooks", "repair"],
     &["hooks", "afterLease", "when"],

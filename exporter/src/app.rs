@@ -1,0 +1,147 @@
+//! Puts an exporter together and runs it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use drivers::Tree;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use crate::config::Config;
+use crate::lease::actor::{Actor, LeaseHandle};
+use crate::lease::status::{Publisher, Status};
+use crate::lifecycle::LeaseHooks;
+use crate::secret::Secret;
+use crate::session::admission::Origin;
+use crate::session::bench::{Bench, Parts};
+use crate::session::door::Door;
+use crate::session::listener::{self, Listener};
+use crate::session::log::Log;
+use crate::shutdown::Shutdown;
+
+/// How long devices may take to close when the exporter is told to stop at once, and how long
+/// tasks that move bytes may take to notice that it is over.
+const LAST_MOMENT: Duration = Duration::from_secs(2);
+
+/// An exporter that serves clients on a listener of its own, without a controller.
+#[derive(Debug)]
+pub struct Standalone {
+    bench: Arc<Bench>,
+    actor: Actor,
+    serving: CancellationToken,
+}
+
+impl Standalone {
+    /// Builds the exporter, without touching a device.
+    ///
+    /// # Errors
+    ///
+    /// Names every driver that can't be built.
+    pub fn new(config: &Config, exit_on_lease_end: bool) -> anyhow::Result<Self> {
+        let (publisher, status) = Publisher::new();
+        let lease = LeaseHandle::default();
+        let serving = CancellationToken::new();
+        let parts = Parts {
+            name: Some(config.metadata.name.clone()),
+            motd: config.motd.clone().unwrap_or_default(),
+            tree: tree(config)?,
+            status,
+            log: Log::default(),
+            lease: Some(lease.clone()),
+        };
+        let bench = Bench::new(parts, serving.clone());
+        let hooks = LeaseHooks::new(config);
+        let exit = exit_on_lease_end || config.exit_on_lease_end;
+        let actor = Actor::new(Arc::clone(&bench), publisher, hooks, lease, exit);
+        Ok(Self { bench, actor, serving })
+    }
+
+    /// Serves until it is told to stop; returns the exit code.
+    pub async fn run(
+        self,
+        listener: Listener,
+        passphrase: Option<Secret>,
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<u8> {
+        let Self { bench, actor, serving } = self;
+        let (origin, stop) = (Origin::Client, serving.clone());
+        let server = listener::serve(listener, origin, Arc::clone(&bench), passphrase, stop);
+        let leases = actor.run(shutdown.drain.clone()).instrument(bench.span.clone());
+        tokio::pin!(server);
+        let code = tokio::select! {
+            code = leases => code,
+            failed = &mut server => {
+                failed?;
+                anyhow::bail!("the listener has closed");
+            }
+            () = shutdown.abort.cancelled() => {
+                timeout(LAST_MOMENT, bench.tree.close()).await.ok();
+                1
+            }
+        };
+        serving.cancel();
+        server.await?;
+        bench.tasks.close();
+        timeout(LAST_MOMENT, bench.tasks.wait()).await.ok();
+        Ok(code)
+    }
+}
+
+/// A bench for processes of this host, without a lease.
+#[derive(Debug)]
+pub struct Local {
+    bench: Arc<Bench>,
+    door: Door,
+    /// Says that the bench may be used, for as long as it is kept.
+    _publisher: Publisher,
+}
+
+impl Local {
+    /// Opens the devices and a socket to them.
+    ///
+    /// # Errors
+    ///
+    /// Names the driver that can't be built or opened.
+    pub async fn open(config: &Config) -> anyhow::Result<Self> {
+        let (publisher, status) = Publisher::new();
+        let parts = Parts {
+            name: None,
+            motd: config.motd.clone().unwrap_or_default(),
+            tree: tree(config)?,
+            status,
+            log: Log::default(),
+            lease: None,
+        };
+        let bench = Bench::new(parts, CancellationToken::new());
+        bench.tree.open().await?;
+        let door = Door::open(&bench, Origin::Client).context("can't open a socket")?;
+        publisher.publish(Status::LeaseReady, String::new());
+        Ok(Self { bench, door, _publisher: publisher })
+    }
+
+    /// What `JUMPSTARTER_HOST` has to be.
+    pub fn socket(&self) -> PathBuf {
+        self.door.socket()
+    }
+
+    /// The directory in which `j` is.
+    pub fn programs(&self) -> PathBuf {
+        self.door.programs()
+    }
+
+    /// Closes the devices.
+    pub async fn close(self) {
+        self.bench.serving.cancel();
+        self.bench.tree.close().await;
+    }
+}
+
+fn tree(config: &Config) -> anyhow::Result<Tree> {
+    Tree::build(config.description.clone(), &config.specs()).map_err(|errors| {
+        let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        anyhow!(lines.join("\n"))
+    })
+}

@@ -1,0 +1,128 @@
+//! Everything that clients and hooks of one exporter can reach.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use drivers::Tree;
+use drivers::tree::Node;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::Status as RpcStatus;
+use tracing::Span;
+use uuid::Uuid;
+
+use super::admission::{self, Origin, Permit};
+use super::log::Log;
+use super::report::{self, NAME_LABEL};
+use super::resource::Resources;
+use crate::lease::actor::LeaseHandle;
+use crate::lease::status;
+use crate::logging;
+use crate::wire::GetReportResponse;
+
+/// One exporter's devices, with what is needed to use them and to follow what happens to them.
+#[derive(Debug)]
+pub struct Bench {
+    /// The devices.
+    pub tree: Tree,
+    /// What the exporter is doing.
+    pub status: status::Reader,
+    /// What it says.
+    pub log: Log,
+    /// What clients lend to drivers.
+    pub resources: Resources,
+    /// The lease, unless the bench is used locally without one.
+    pub lease: Option<LeaseHandle>,
+    /// Cancelled when the exporter stops serving: ends every stream.
+    pub serving: CancellationToken,
+    /// Owns the tasks that move bytes for clients.
+    pub tasks: TaskTracker,
+    /// Everything that happens here happens in it.
+    pub span: Span,
+    report: GetReportResponse,
+    /// The message of the day: the configuration's, and what a beforeLease hook has added.
+    motd: Mutex<String>,
+    base_motd: String,
+}
+
+/// What a bench is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The exporter's name; none for local use.
+    pub name: Option<String>,
+    /// The message of the day.
+    pub motd: String,
+    /// The devices.
+    pub tree: Tree,
+    /// What the exporter is doing.
+    pub status: status::Reader,
+    /// What it says.
+    pub log: Log,
+    /// The lease, if there is one.
+    pub lease: Option<LeaseHandle>,
+}
+
+impl Bench {
+    /// A bench that serves until `serving` is cancelled.
+    pub fn new(parts: Parts, serving: CancellationToken) -> Arc<Self> {
+        let name = parts.name.clone();
+        let labels = name.map(|name| (NAME_LABEL.to_owned(), name)).into_iter().collect();
+        let report = GetReportResponse {
+            uuid: Uuid::new_v4().to_string(),
+            labels,
+            reports: report::reports(&parts.tree),
+            ..GetReportResponse::default()
+        };
+        let tasks = TaskTracker::new();
+        let span = logging::exporter_span(parts.name.as_deref().unwrap_or("local"), &parts.log);
+        Arc::new(Self {
+            resources: Resources::new(tasks.clone()),
+            tree: parts.tree,
+            status: parts.status,
+            log: parts.log,
+            lease: parts.lease,
+            serving,
+            tasks,
+            span,
+            report,
+            motd: Mutex::new(parts.motd.clone()),
+            base_motd: parts.motd,
+        })
+    }
+
+    /// The report, with the message of the day as it is now.
+    pub fn report(&self) -> GetReportResponse {
+        let motd = self.motd.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        GetReportResponse { motd, ..self.report.clone() }
+    }
+
+    /// Replaces what a hook has added to the message of the day.
+    pub fn set_motd(&self, addition: Option<&str>) {
+        let motd = match addition {
+            Some(addition) => format!("{}\n{addition}", self.base_motd),
+            None => self.base_motd.clone(),
+        };
+        *self.motd.lock().unwrap_or_else(PoisonError::into_inner) = motd;
+    }
+
+    /// Admits a call, or says why not.
+    pub fn admit(&self, origin: Origin) -> Result<Permit, RpcStatus> {
+        admission::admit(&self.status.current(), origin)
+    }
+
+    /// The driver that a client addresses.
+    pub fn node(&self, id: &str) -> Result<&Arc<Node>, RpcStatus> {
+        let uuid = Uuid::parse_str(id).map_err(|_| {
+            RpcStatus::invalid_argument(format!("driver uuid '{}' is not a UUID", shown(id)))
+        })?;
+        self.tree.find(uuid).ok_or_else(|| {
+            RpcStatus::invalid_argument(format!(
+                "no driver has the uuid {uuid}; ask for the report again"
+            ))
+        })
+    }
+}
+
+/// What a client has sent, short enough to be repeated in an error message.
+fn shown(text: &str) -> String {
+    text.chars().take(64).collect()
+}

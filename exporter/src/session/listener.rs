@@ -1,0 +1,247 @@
+//! The doors of an exporter: TCP, TLS and Unix sockets, all to the same services.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use subtle::ConstantTimeEq as _;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Interceptor;
+use tonic::transport::Server;
+use tonic::transport::server::Connected;
+use tonic::{Request, Status};
+use tracing::Instrument as _;
+
+use super::admission::Origin;
+use super::authority::AuthorityFilter;
+use super::bench::Bench;
+use super::peer::Peer;
+use super::service::Service;
+use crate::secret::Secret;
+use crate::wire::exporter_service_server::ExporterServiceServer;
+use crate::wire::router_service_server::RouterServiceServer;
+
+/// How long a client may take for its TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How long to wait before accepting again when the process has run out of something.
+const EXHAUSTED: Duration = Duration::from_millis(100);
+
+/// How long calls may go on after the exporter has stopped serving.
+const LAST_CALLS: Duration = Duration::from_secs(1);
+
+/// How often an idle connection is asked whether it is still there, and how long it may take to
+/// answer: a client that has vanished without a word is noticed, and what it held is freed.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+const KEEPALIVE_ANSWER: Duration = Duration::from_secs(40);
+
+/// How many bytes may be under way on a stream and on a connection.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+
+/// Where connections come in.
+#[expect(missing_debug_implementations, reason = "a TLS acceptor has none")]
+pub enum Listener {
+    /// Plain TCP.
+    Tcp(TcpListener),
+    /// TLS.
+    Tls(TcpListener, TlsAcceptor),
+    /// A Unix socket, for processes of the same user.
+    Unix(UnixListener),
+}
+
+/// Serves `bench` on `listener` until `stop`, and then a moment longer for calls under way.
+pub async fn serve(
+    listener: Listener,
+    origin: Origin,
+    bench: Arc<Bench>,
+    passphrase: Option<Secret>,
+    stop: CancellationToken,
+) -> Result<(), tonic::transport::Error> {
+    let (sender, connections) = mpsc::channel(16);
+    let door = Door { origin, bench: Arc::clone(&bench), sender };
+    let accept = door.accept(listener);
+
+    let guard = Guard { passphrase };
+    let span = bench.span.clone();
+    let service = Service::new(bench);
+    let server = Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
+        .tcp_nodelay(true)
+        .add_service(ExporterServiceServer::with_interceptor(service.clone(), guard.clone()))
+        .add_service(RouterServiceServer::with_interceptor(service, guard))
+        .serve_with_incoming_shutdown(
+            ReceiverStream::new(connections),
+            stop.clone().cancelled_owned(),
+        );
+    let last_calls = async {
+        stop.cancelled().await;
+        sleep(LAST_CALLS).await;
+    };
+    tokio::select! {
+        served = server => served,
+        () = last_calls => Ok(()),
+        never = accept.instrument(span) => match never {},
+    }
+}
+
+/// Accepts connections and passes them to the server.
+#[derive(Clone)]
+struct Door {
+    origin: Origin,
+    bench: Arc<Bench>,
+    sender: mpsc::Sender<io::Result<Connection>>,
+}
+
+impl Door {
+    async fn accept(self, listener: Listener) -> std::convert::Infallible {
+        loop {
+            let accepted = match &listener {
+                Listener::Tcp(listener) => match listener.accept().await {
+                    Ok((stream, _)) => Ok(self.tcp(stream).await),
+                    Err(error) => Err(error),
+                },
+                Listener::Tls(listener, acceptor) => {
+                    listener.accept().await.map(|(stream, _)| self.tls(stream, acceptor.clone()))
+                }
+                Listener::Unix(listener) => match listener.accept().await {
+                    Ok((stream, _)) => Ok(self.unix(stream).await),
+                    Err(error) => Err(error),
+                },
+            };
+            if let Err(error) = accepted {
+                // Usually out of file descriptors; those who are connected go on.
+                tracing::warn!("can't accept a connection: {error}");
+                sleep(EXHAUSTED).await;
+            }
+        }
+    }
+
+    async fn tcp(&self, stream: TcpStream) {
+        // Without it, small answers wait for the client's acknowledgements.
+        stream.set_nodelay(true).ok();
+        self.admit(stream).await;
+    }
+
+    /// Shakes hands in a task of its own: a slow client must not keep others out.
+    fn tls(&self, stream: TcpStream, acceptor: TlsAcceptor) {
+        stream.set_nodelay(true).ok();
+        let door = self.clone();
+        self.bench.tasks.spawn(async move {
+            match timeout(HANDSHAKE, acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => door.admit(stream).await,
+                Ok(Err(error)) => tracing::debug!("a TLS handshake has failed: {error}"),
+                Err(_) => tracing::debug!("a TLS handshake took too long"),
+            }
+        });
+    }
+
+    async fn unix(&self, stream: UnixStream) {
+        let own = nix::unistd::geteuid().as_raw();
+        match stream.peer_cred() {
+            Ok(peer) if peer.uid() == own || peer.uid() == 0 => self.admit(stream).await,
+            Ok(peer) => tracing::warn!("user {} was refused at a private socket", peer.uid()),
+            Err(error) => {
+                tracing::warn!("an unknown user was refused at a private socket: {error}")
+            }
+        }
+    }
+
+    async fn admit(&self, stream: impl Stream + 'static) {
+        let viewer = Arc::new(self.bench.status.viewer());
+        let peer = Peer { origin: self.origin, viewer };
+        let stream: Box<dyn Stream> = Box::new(stream);
+        let connection = Connection { stream: AuthorityFilter::new(stream), peer };
+        // An error means that the server has stopped.
+        self.sender.send(Ok(connection)).await.ok();
+    }
+}
+
+/// Asks for the passphrase, where there is one.
+#[derive(Debug, Clone)]
+struct Guard {
+    passphrase: Option<Secret>,
+}
+
+impl Interceptor for Guard {
+    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
+        let Some(passphrase) = &self.passphrase else { return Ok(request) };
+        let given = request.metadata().get_all("x-jumpstarter-passphrase").iter().last();
+        let given = given.map_or(&b""[..], |given| given.as_bytes());
+        if bool::from(given.ct_eq(passphrase.reveal().as_bytes())) {
+            Ok(request)
+        } else {
+            Err(Status::unauthenticated("invalid or missing passphrase"))
+        }
+    }
+}
+
+/// Anything that bytes go through.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// A connection, as the server sees it.
+struct Connection {
+    stream: AuthorityFilter<Box<dyn Stream>>,
+    peer: Peer,
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

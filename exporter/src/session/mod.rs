@@ -1,0 +1,77 @@
+//! What clients and hooks reach: the protocol's services, the devices behind them, and the sockets
+//! in front.
+//!
+//! ```text
+//! listener ──► authority ──► service ──► admission ──► tree ──► device
+//!                               │
+//!                               ├──► stream, resource   bytes between clients and drivers
+//!                               └──► log                what hooks, drivers and the exporter say
+//! ```
+
+pub mod admission;
+pub mod authority;
+pub mod bench;
+pub mod door;
+pub mod failure;
+pub mod frame;
+pub mod handle;
+pub mod listener;
+pub mod log;
+pub mod peer;
+pub mod presigned;
+pub mod report;
+pub mod resource;
+pub mod service;
+pub mod stream;
+pub mod value;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use self::admission::Origin;
+use self::bench::Bench;
+use self::door::Door;
+use crate::lease::Lease;
+use crate::lifecycle::Scene;
+
+/// What one lease has open. Dropping it unlinks the hooks' socket and ends what came through it;
+/// the devices are closed before that, by whoever owns the lease.
+#[derive(Debug)]
+pub struct Session {
+    scene: Scene,
+    /// None if there are no hooks.
+    _door: Option<Door>,
+}
+
+impl Session {
+    /// Opens the bench's devices and, if there are hooks, a socket for them.
+    ///
+    /// # Errors
+    ///
+    /// Says which device or socket could not be opened, and why. The devices are closed again.
+    pub async fn open(bench: Arc<Bench>, lease: Lease, hooks: bool) -> Result<Self, String> {
+        bench.tree.open().await.map_err(|error| error.to_string())?;
+        let door = hooks.then(|| Door::open(&bench, Origin::Hook)).transpose();
+        match door {
+            Ok(door) => {
+                let place = |of: fn(&Door) -> PathBuf| door.as_ref().map(of).unwrap_or_default();
+                let scene = Scene {
+                    lease,
+                    socket: place(Door::socket),
+                    programs: place(Door::programs),
+                    motd_file: place(|door| door.path().join("motd")),
+                };
+                Ok(Self { scene, _door: door })
+            }
+            Err(error) => {
+                bench.tree.close().await;
+                Err(format!("no socket for the hooks: {error}"))
+            }
+        }
+    }
+
+    /// Where the lease's hooks run.
+    pub fn scene(&self) -> &Scene {
+        &self.scene
+    }
+}

@@ -1,0 +1,27 @@
+//! Who is at the other end of a connection.
+
+use std::sync::Arc;
+
+use tonic::{Request, Status};
+
+use super::admission::Origin;
+use crate::lease::status::Viewer;
+
+/// What is known of a connection; every request on it carries a clone.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Where its calls come from.
+    pub origin: Origin,
+    /// What it has seen of the status. The last clone goes with the connection.
+    pub viewer: Arc<Viewer>,
+}
+
+impl Peer {
+    /// The peer of a request.
+    pub fn of<T>(request: &Request<T>) -> Result<&Self, Status> {
+        request
+            .extensions()
+            .get()
+            .ok_or_else(|| Status::internal("a request has come without its connection"))
+    }
+}

@@ -1,0 +1,287 @@
+//! The RPCs that an exporter serves: one short function each.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use drivers::driver::check_method;
+use drivers::tree::Node;
+use drivers::{Args, Call, DriverError, Shape};
+use futures_util::stream::BoxStream;
+use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
+use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::{Instrument as _, Span};
+use uuid::Uuid;
+
+use super::admission::{Origin, Permit};
+use super::bench::Bench;
+use super::failure::{kind_of, status_of};
+use super::handle::{self, ClientStream};
+use super::log::{Record, Source};
+use super::peer::Peer;
+use super::stream::{self as bytes, Limited};
+use super::value::{from_wire, to_wire};
+use crate::lease::status;
+use crate::logging;
+use crate::wire::exporter_service_server::ExporterService;
+use crate::wire::router_service_server::RouterService;
+use crate::wire::{
+    DriverCallRequest, DriverCallResponse, EndSessionRequest, EndSessionResponse, ExporterStatus,
+    GetReportResponse, GetStatusRequest, GetStatusResponse, LogSource, LogStreamResponse,
+    ResetRequest, ResetResponse, StreamRequest, StreamResponse, StreamingDriverCallRequest,
+    StreamingDriverCallResponse,
+};
+
+/// Serves a [`Bench`].
+#[derive(Debug, Clone)]
+pub struct Service {
+    bench: Arc<Bench>,
+}
+
+type Reply<T> = Result<Response<T>, Status>;
+type ReplyStream<T> = BoxStream<'static, Result<T, Status>>;
+
+impl Service {
+    /// A service for a bench.
+    pub fn new(bench: Arc<Bench>) -> Self {
+        Self { bench }
+    }
+}
+
+#[tonic::async_trait]
+impl ExporterService for Service {
+    async fn get_report(&self, _: Request<()>) -> Reply<GetReportResponse> {
+        Ok(Response::new(self.bench.report()))
+    }
+
+    async fn driver_call(&self, request: Request<DriverCallRequest>) -> Reply<DriverCallResponse> {
+        let origin = Peer::of(&request)?.origin;
+        let DriverCallRequest { uuid, method, args } = request.into_inner();
+        let admitted = self.admit(origin, &uuid, &method, Shape::Unary)?;
+        let args: Vec<_> = args.into_iter().map(from_wire).collect();
+        let resources = self.bench.resources.for_call(admitted.node.id, &args);
+        let call = Call { method: &method, args: Args::new(args), resources: &resources };
+        let result = admitted.run(admitted.node.driver.call(call)).await?;
+        Ok(Response::new(DriverCallResponse {
+            uuid: Uuid::new_v4().to_string(),
+            result: Some(to_wire(result)),
+        }))
+    }
+
+    type StreamingDriverCallStream = ReplyStream<StreamingDriverCallResponse>;
+
+    async fn streaming_driver_call(
+        &self,
+        request: Request<StreamingDriverCallRequest>,
+    ) -> Reply<Self::StreamingDriverCallStream> {
+        let origin = Peer::of(&request)?.origin;
+        let StreamingDriverCallRequest { uuid, method, args } = request.into_inner();
+        let admitted = self.admit(origin, &uuid, &method, Shape::Items)?;
+        let args: Vec<_> = args.into_iter().map(from_wire).collect();
+        let resources = self.bench.resources.for_call(admitted.node.id, &args);
+        let call = Call { method: &method, args: Args::new(args), resources: &resources };
+        let items = admitted.run(admitted.node.driver.items(call)).await?;
+        let span = admitted.span.clone();
+        let replies = items.map(move |item| match item {
+            Ok(item) => Ok(StreamingDriverCallResponse {
+                uuid: Uuid::new_v4().to_string(),
+                result: Some(to_wire(item)),
+            }),
+            Err(error) => Err(span.in_scope(|| failed(&error))),
+        });
+        Ok(Response::new(admitted.limit(replies, &self.bench.serving)))
+    }
+
+    type LogStreamStream = ReplyStream<LogStreamResponse>;
+
+    async fn log_stream(&self, _: Request<()>) -> Reply<Self::LogStreamStream> {
+        let records = stream::unfold(self.bench.log.reader(), |mut reader| async move {
+            let record = reader.next().await;
+            Some((Ok(log_response(&record)), reader))
+        });
+        let serving = self.bench.serving.clone();
+        Ok(Response::new(records.take_until(serving.cancelled_owned()).boxed()))
+    }
+
+    async fn reset(&self, _: Request<ResetRequest>) -> Reply<ResetResponse> {
+        Err(Status::unimplemented("Method not implemented!"))
+    }
+
+    async fn get_status(&self, request: Request<GetStatusRequest>) -> Reply<GetStatusResponse> {
+        let now = self.bench.status.current();
+        Peer::of(&request)?.viewer.saw(&now);
+        let wire = |status| ExporterStatus::from(status).into();
+        Ok(Response::new(GetStatusResponse {
+            status: wire(now.status),
+            message: Some(now.message),
+            status_version: now.version,
+            previous_status: now.previous.map(wire),
+        }))
+    }
+
+    async fn end_session(&self, _: Request<EndSessionRequest>) -> Reply<EndSessionResponse> {
+        let (success, message) = match &self.bench.lease {
+            Some(lease) => {
+                lease.end_session();
+                (true, "Session end triggered, afterLease hook running asynchronously")
+            }
+            None => (false, "No active lease context"),
+        };
+        Ok(Response::new(EndSessionResponse { success, message: Some(message.into()) }))
+    }
+}
+
+#[tonic::async_trait]
+impl RouterService for Service {
+    type StreamStream = ReplyStream<StreamResponse>;
+
+    async fn stream(
+        &self,
+        request: Request<Streaming<StreamRequest>>,
+    ) -> Reply<Self::StreamStream> {
+        let origin = Peer::of(&request)?.origin;
+        match stream_request(request.metadata())? {
+            handle::StreamRequest::Driver { uuid, method } => {
+                let admitted = self.admit(origin, &uuid, &method, Shape::Bytes)?;
+                let device = admitted.run(admitted.node.driver.connect(&method)).await?;
+                let replies = bytes::connect(device, request.into_inner(), &self.bench.tasks);
+                Ok(Response::new(admitted.limit(replies, &self.bench.serving)))
+            }
+            handle::StreamRequest::Resource { uuid, x_jmp_content_encoding: encoding } => {
+                let permit = self.bench.admit(origin)?;
+                let node = self.bench.node(&uuid)?;
+                let (id, replies) = self.bench.resources.offer(node.id, request.into_inner());
+                let replies = Limited::new(replies, &permit, &self.bench.serving, Span::none());
+                let mut response = Response::new(replies.boxed());
+                announce(response.metadata_mut(), id, encoding)?;
+                Ok(response)
+            }
+        }
+    }
+}
+
+/// A use of a driver that may go on.
+struct Admitted<'a> {
+    node: &'a Arc<Node>,
+    permit: Permit,
+    span: Span,
+}
+
+impl Service {
+    fn admit(
+        &self,
+        origin: Origin,
+        uuid: &str,
+        method: &str,
+        shape: Shape,
+    ) -> Result<Admitted<'_>, Status> {
+        let permit = self.bench.admit(origin)?;
+        let node = self.bench.node(uuid)?;
+        let span = logging::call_span(&self.bench.span, &node.path, node.driver.category(), method);
+        match check_method(&*node.driver, method, shape) {
+            Ok(()) => Ok(Admitted { node, permit, span }),
+            Err(error) => Err(span.in_scope(|| failed(&error))),
+        }
+    }
+}
+
+impl Admitted<'_> {
+    /// Lets the driver work for as long as the permit lasts.
+    async fn run<T>(&self, work: impl Future<Output = drivers::Result<T>>) -> Result<T, Status> {
+        let done = self.permit.during(unwinding(work)).instrument(self.span.clone()).await?;
+        done.map_err(|error| self.span.in_scope(|| failed(&error)))
+    }
+
+    /// Ends what the driver yields together with the permit.
+    fn limit<T, S>(&self, replies: S, serving: &CancellationToken) -> ReplyStream<T>
+    where
+        S: Stream<Item = Result<T, Status>> + Send + Unpin + 'static,
+        T: 'static,
+    {
+        Limited::new(replies, &self.permit, serving, self.span.clone()).boxed()
+    }
+}
+
+/// Logs a failure; returns what the client is told.
+fn failed(error: &DriverError) -> Status {
+    let error_type = kind_of(error);
+    tracing::warn!(target: "drivers", result = "failure", error_type, "Operation failed: {error}");
+    status_of(error)
+}
+
+/// A panic in a driver is the failure of one call, not of the exporter.
+async fn unwinding<T>(work: impl Future<Output = drivers::Result<T>>) -> drivers::Result<T> {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason");
+        Err(DriverError::Device(format!("the driver has panicked: {text}")))
+    })
+}
+
+/// Reads what a stream is to be connected to.
+fn stream_request(metadata: &MetadataMap) -> Result<handle::StreamRequest, Status> {
+    let wrong = |what: String| {
+        Status::invalid_argument(format!(
+            "metadata 'request': {what}; expected JSON such as \
+             {{\"kind\": \"driver\", \"uuid\": \"...\", \"method\": \"connect\"}}"
+        ))
+    };
+    // Where the key is repeated, the last one counts.
+    let request = metadata.get_all("request").iter().last();
+    let request = request.ok_or_else(|| wrong("is missing".to_owned()))?;
+    serde_json::from_slice(request.as_bytes()).map_err(|error| wrong(error.to_string()))
+}
+
+/// Tells a client the handle of what it lends, and that its encoding is understood.
+fn announce(metadata: &mut MetadataMap, id: Uuid, encoding: Option<String>) -> Result<(), Status> {
+    let accepted = encoding.clone().unwrap_or_default();
+    let handle = serde_json::to_string(&ClientStream::new(id, encoding))
+        .map_err(|error| Status::internal(error.to_string()))?;
+    for (key, value) in [("resource", handle), ("x_jmp_accept_encoding", accepted)] {
+        let value = value.parse().map_err(|_| {
+            Status::invalid_argument("x_jmp_content_encoding: not one of gzip, xz, bz2, zstd")
+        })?;
+        metadata.insert(key, value);
+    }
+    Ok(())
+}
+
+fn log_response(record: &Record) -> LogStreamResponse {
+    LogStreamResponse {
+        uuid: String::new(),
+        severity: record.severity.to_string(),
+        message: record.message.clone(),
+        source: Some(LogSource::from(record.source).into()),
+        driver_type: record.driver_type.clone(),
+        operation: record.operation.clone(),
+        timestamp: record.time.duration_since(UNIX_EPOCH).ok().map(|_| record.time.into()),
+        structured_fields: record.fields.iter().cloned().collect(),
+    }
+}
+
+impl From<Source> for LogSource {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Driver => Self::Driver,
+            Source::BeforeLeaseHook => Self::BeforeLeaseHook,
+            Source::AfterLeaseHook => Self::AfterLeaseHook,
+            Source::System => Self::System,
+        }
+    }
+}
+
+impl From<status::Status> for ExporterStatus {
+    fn from(status: status::Status) -> Self {
+        match status {
+            status::Status::Offline => Self::Offline,
+            status::Status::Available => Self::Available,
+            status::Status::BeforeLeaseHook => Self::BeforeLeaseHook,
+            status::Status::LeaseReady => Self::LeaseReady,
+            status::Status::AfterLeaseHook => Self::AfterLeaseHook,
+            status::Status::BeforeLeaseHookFailed => Self::BeforeLeaseHookFailed,
+            status::Status::AfterLeaseHookFailed => Self::AfterLeaseHookFailed,
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Byte streams between clients and drivers.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use drivers::{ByteStream, ChunkReader, ChunkWriter, DriverError};
+use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt as _, stream};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::{Status, Streaming};
+use tracing::{Instrument as _, Span};
+
+use super::admission::Permit;
+use super::failure::status_of;
+use super::frame;
+use crate::wire::{StreamRequest, StreamResponse};
+
+/// What the client hears on a stream.
+pub type Replies = BoxStream<'static, Result<StreamResponse, Status>>;
+
+/// Connects a client's frames to a driver's stream.
+///
+/// The client's direction has a task of its own: a client that sends without reading must not get
+/// stuck because nobody takes what the device has to say.
+pub fn connect(
+    device: ByteStream,
+    frames: Streaming<StreamRequest>,
+    tasks: &TaskTracker,
+) -> Replies {
+    let (finished, client_end) = oneshot::channel();
+    let hang_up = CancellationToken::new();
+    let hung_up = hang_up.clone();
+    let writer = device.writer;
+    let client_direction = async move {
+        tokio::select! {
+            end = to_device(writer, frames) => drop(finished.send(end)),
+            // The client no longer listens; the device is let go at once.
+            () = hung_up.cancelled() => {}
+        }
+    };
+    tasks.spawn(client_direction.in_current_span());
+    let state = FromDevice::Open { reader: device.reader, client_end };
+    let guard = hang_up.drop_guard();
+    stream::unfold((state, guard), |(state, guard)| async move {
+        let (reply, state) = state.next().await?;
+        Some((reply, (state, guard)))
+    })
+    .boxed()
+}
+
+/// Carries the client's chunks to the device, until the client has sent its last.
+async fn to_device(
+    mut writer: Box<dyn ChunkWriter>,
+    mut frames: Streaming<StreamRequest>,
+) -> Result<(), DriverError> {
+    // A broken stream is one whose client has gone, which ends the other direction as well.
+    while let Ok(Some(message)) = frames.message().await {
+        match frame::incoming(message) {
+            frame::Incoming::Data(chunk) => writer.write(chunk).await?,
+            frame::Incoming::Ignored => {}
+            frame::Incoming::End => break,
+        }
+    }
+    writer.finish().await?;
+    // Until the client ends the stream itself, what it still sends has no meaning.
+    while let Ok(Some(_)) = frames.message().await {}
+    Ok(())
+}
+
+/// The direction from the device, and what has happened in the other.
+enum FromDevice {
+    Open {
+        reader: Box<dyn ChunkReader>,
+        client_end: oneshot::Receiver<Result<(), DriverError>>,
+    },
+    /// The device has sent its last chunk; the client has not.
+    WaitingForClient(oneshot::Receiver<Result<(), DriverError>>),
+    Closed,
+}
+
+type Reply = Result<StreamResponse, Status>;
+
+impl FromDevice {
+    async fn next(self) -> Option<(Reply, Self)> {
+        match self {
+            Self::Open { mut reader, mut client_end } => {
+                let mut client_ended = client_end.is_terminated();
+                loop {
+                    tokio::select! {
+                        biased;
+                        chunk = reader.read() => return Some(match chunk {
+                            Ok(Some(chunk)) => {
+                                (Ok(frame::data(chunk)), Self::Open { reader, client_end })
+                            }
+                            Ok(None) => (Ok(frame::goaway()), Self::WaitingForClient(client_end)),
+                            Err(error) => (Err(status_of(&error)), Self::Closed),
+                        }),
+                        end = &mut client_end, if !client_ended => match end {
+                            Ok(Err(error)) => return Some((Err(status_of(&error)), Self::Closed)),
+                            // A client that has finished still wants to hear the device.
+                            Ok(Ok(())) | Err(_) => client_ended = true,
+                        },
+                    }
+                }
+            }
+            Self::WaitingForClient(client_end) if client_end.is_terminated() => None,
+            Self::WaitingForClient(client_end) => match client_end.await {
+                Ok(Err(error)) => Some((Err(status_of(&error)), Self::Closed)),
+                Ok(Ok(())) | Err(_) => None,
+            },
+            Self::Closed => None,
+        }
+    }
+}
+
+/// A stream that ends together with its permit and with the exporter, and says which.
+#[expect(missing_debug_implementations, reason = "a future is opaque")]
+pub struct Limited<S> {
+    replies: S,
+    over: Pin<Box<dyn Future<Output = Status> + Send>>,
+    ended: bool,
+    /// What is logged on the way belongs to the call.
+    span: Span,
+}
+
+impl<S> Limited<S> {
+    /// Limits `replies`.
+    pub fn new(replies: S, permit: &Permit, serving: &CancellationToken, span: Span) -> Self {
+        let (period, serving) = (permit.period().clone(), serving.clone());
+        let over = Box::pin(async move {
+            tokio::select! {
+                () = period.cancelled_owned() => Permit::over(),
+                () = serving.cancelled_owned() => {
+                    Status::unavailable("the exporter is shutting down")
+                }
+            }
+        });
+        Self { replies, over, ended: false, span }
+    }
+}
+
+impl<T, S: Stream<Item = Result<T, Status>> + Unpin> Stream for Limited<S> {
+    type Item = Result<T, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let _entered = self.span.clone().entered();
+        if let Poll::Ready(status) = self.over.as_mut().poll(context) {
+            self.ended = true;
+            return Poll::Ready(Some(Err(status)));
+        }
+        self.replies.poll_next_unpin(context)
+    }
+}
