@@ -1,12 +1,15 @@
-//! The one room where work may block a thread: opening a device, changing its settings, closing it.
+//! The one room where work may block a thread: opening a device, changing its settings, reading and
+//! writing files, closing what is slow to close.
 //!
-//! Everything else in this crate waits for readiness instead. Work that outlasts its limit can't be
-//! stopped; it is left to end in its thread, and what it returns is dropped there.
+//! Everything else in this crate waits for readiness instead. Work in a thread can't be stopped: if
+//! it outlasts its limit or nobody waits for it any more, it is left to end there, and what it
+//! returns is dropped there. Work that may take long is given a way to notice.
 
 use std::ops::Deref;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 
 use crate::{DriverError, Result};
 
@@ -22,10 +25,48 @@ where
     T: Send + 'static,
     W: FnOnce() -> Result<T> + Send + 'static,
 {
-    match tokio::time::timeout(limit, tokio::task::spawn_blocking(work)).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(_)) => Err(DriverError::Device(format!("{what}: the driver panicked"))),
+    match tokio::time::timeout(limit, start(what, work).done()).await {
+        Ok(result) => result,
         Err(_) => Err(DriverError::Timeout(format!("{what}: not done within {limit:?}"))),
+    }
+}
+
+/// Work that has begun, and takes as long as it takes.
+#[derive(Debug)]
+pub struct Working<T> {
+    what: Box<str>,
+    thread: JoinHandle<Result<T>>,
+}
+
+/// Begins `work` in a thread where it may block. `what` says in errors what was being done.
+pub fn start<T, W>(what: &str, work: W) -> Working<T>
+where
+    T: Send + 'static,
+    W: FnOnce() -> Result<T> + Send + 'static,
+{
+    // What the work logs belongs to the call that it is done for.
+    let span = tracing::Span::current();
+    let thread = tokio::task::spawn_blocking(move || span.in_scope(work));
+    Working { what: what.into(), thread }
+}
+
+impl<T> Working<T> {
+    /// Waits for the work to be done.
+    ///
+    /// # Errors
+    ///
+    /// Those of the work; [`DriverError::Device`] if it panics.
+    pub async fn done(self) -> Result<T> {
+        let panicked = |_| Err(DriverError::Device(format!("{}: the driver panicked", self.what)));
+        self.thread.await.unwrap_or_else(panicked)
+    }
+}
+
+/// Drops a value whose drop may block, without waiting for it.
+pub fn discard<T: Send + 'static>(value: T) {
+    // Without a runtime there is nobody whom blocking could hold up.
+    if let Ok(runtime) = Handle::try_current() {
+        drop(runtime.spawn_blocking(move || drop(value)));
     }
 }
 
@@ -52,11 +93,7 @@ impl<T: Send + 'static> Deref for SlowDrop<T> {
 
 impl<T: Send + 'static> Drop for SlowDrop<T> {
     fn drop(&mut self) {
-        let value = self.0.take();
-        // Without a runtime there is nobody whom blocking could hold up.
-        if let Ok(runtime) = Handle::try_current() {
-            drop(runtime.spawn_blocking(move || drop(value)));
-        }
+        discard(self.0.take());
     }
 }
 

@@ -14,7 +14,7 @@ use std::io::{self, Read, Write};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
-use super::offload;
+use crate::blocking;
 use crate::stream::{Sink, Source};
 use crate::{DriverError, Result};
 
@@ -39,8 +39,9 @@ where
     T: Write + Send + 'static,
 {
     let (mut producer, mut consumer) = ring();
-    let context = format!("write {name}");
-    let writer = offload::start(move || {
+    let what = format!("write {name}");
+    let context = what.clone();
+    let writer = blocking::start(&what, move || {
         let mut bytes = 0;
         loop {
             let Some(chunk) = consumer.filled.blocking_recv() else {
@@ -110,8 +111,9 @@ where
     O: Read + Send + 'static,
 {
     let (mut producer, mut consumer) = ring();
-    let context = format!("read {name}");
-    let reader = offload::start(move || {
+    let what = format!("read {name}");
+    let context = what.clone();
+    let reader = blocking::start(&what, move || {
         let mut bytes = 0;
         while let Some(mut chunk) = producer.empty.blocking_recv() {
             chunk.fill(&mut origin).map_err(|error| DriverError::io(&*context, error))?;

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use serde::Deserialize;
 
 use super::cursor::FileCursor;
-use super::{Flasher, StorageMux, copy, lock, offload};
+use super::{Flasher, StorageMux, copy, lock};
+use crate::blocking;
 use crate::registry::Build;
 use crate::stream::{Sink, Source};
 use crate::{DriverError, Result};
@@ -44,7 +45,7 @@ impl Flasher for MockFlasher {
         let name = partition_name(partition)?;
         let image = Image::receive(source).await?;
         let old = lock(&self.partitions).insert(name.to_owned(), image);
-        offload::discard(old);
+        blocking::discard(old);
         Ok(())
     }
 
@@ -56,7 +57,7 @@ impl Flasher for MockFlasher {
     }
 
     async fn close(&self) {
-        offload::discard(std::mem::take(&mut *lock(&self.partitions)));
+        blocking::discard(std::mem::take(&mut *lock(&self.partitions)));
     }
 }
 
@@ -96,7 +97,7 @@ impl StorageMux for MockStorageMux {
     async fn write(&self, source: Source) -> Result<()> {
         let image = Image::receive(source).await?;
         let old = lock(&self.card).replace(image);
-        offload::discard(old);
+        blocking::discard(old);
         Ok(())
     }
 
@@ -110,7 +111,7 @@ impl StorageMux for MockStorageMux {
     }
 
     async fn close(&self) {
-        offload::discard(lock(&self.card).take());
+        blocking::discard(lock(&self.card).take());
     }
 }
 
@@ -124,7 +125,7 @@ impl Image {
         const NAME: &str = "a temporary file";
         let create =
             || tempfile::tempfile().map_err(|e| DriverError::io(format!("create {NAME}"), e));
-        let file = offload::run(create).await?;
+        let file = blocking::start("create a temporary file", create).done().await?;
         let (file, bytes) = copy::write(source, file, NAME).await?;
         tracing::info!(bytes, "image written");
         Ok(Self(Arc::new(file)))

@@ -6,7 +6,6 @@
 mod copy;
 mod cursor;
 pub mod mock;
-mod offload;
 pub mod opendal;
 
 use std::fmt;

@@ -55,9 +55,9 @@ mod tests {
 
     #[test]
     fn every_ending_has_its_words() {
-        let text = |ending| match verdict(&ending, OnFailure::Warn) {
-            Verdict::Warned(text) => text,
-            other => panic!("{other:?}"),
+        let text = |ending| {
+            let Verdict::Warned(text) = verdict(&ending, OnFailure::Warn) else { panic!() };
+            text
         };
         assert_eq!(text(Ending::Exited(3)), "Hook failed with exit code 3");
         assert_eq!(text(Ending::Signaled(9)), "Hook failed with exit code -9");

@@ -107,25 +107,24 @@ struct Door {
 impl Door {
     async fn accept(self, listener: Listener) -> std::convert::Infallible {
         loop {
-            let accepted = match &listener {
-                Listener::Tcp(listener) => match listener.accept().await {
-                    Ok((stream, _)) => Ok(self.tcp(stream).await),
-                    Err(error) => Err(error),
-                },
-                Listener::Tls(listener, acceptor) => {
-                    listener.accept().await.map(|(stream, _)| self.tls(stream, acceptor.clone()))
-                }
-                Listener::Unix(listener) => match listener.accept().await {
-                    Ok((stream, _)) => Ok(self.unix(stream).await),
-                    Err(error) => Err(error),
-                },
-            };
+            let accepted = self.accept_one(&listener).await;
             if let Err(error) = accepted {
                 // Usually out of file descriptors; those who are connected go on.
                 tracing::warn!("can't accept a connection: {error}");
                 sleep(EXHAUSTED).await;
             }
         }
+    }
+
+    async fn accept_one(&self, listener: &Listener) -> io::Result<()> {
+        match listener {
+            Listener::Tcp(listener) => self.tcp(listener.accept().await?.0).await,
+            Listener::Tls(listener, acceptor) => {
+                self.tls(listener.accept().await?.0, acceptor.clone());
+            }
+            Listener::Unix(listener) => self.unix(listener.accept().await?.0).await,
+        }
+        Ok(())
     }
 
     async fn tcp(&self, stream: TcpStream) {
@@ -152,9 +151,7 @@ impl Door {
         match stream.peer_cred() {
             Ok(peer) if peer.uid() == own || peer.uid() == 0 => self.admit(stream).await,
             Ok(peer) => tracing::warn!("user {} was refused at a private socket", peer.uid()),
-            Err(error) => {
-                tracing::warn!("an unknown user was refused at a private socket: {error}")
-            }
+            Err(error) => tracing::warn!("somebody was refused at a private socket: {error}"),
         }
     }
 
@@ -177,7 +174,7 @@ struct Guard {
 impl Interceptor for Guard {
     fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
         let Some(passphrase) = &self.passphrase else { return Ok(request) };
-        let given = request.metadata().get_all("x-jumpstarter-passphrase").iter().last();
+        let given = request.metadata().get_all("x-jumpstarter-passphrase").iter().next_back();
         let given = given.map_or(&b""[..], |given| given.as_bytes());
         if bool::from(given.ct_eq(passphrase.reveal().as_bytes())) {
             Ok(request)

@@ -229,7 +229,7 @@ fn stream_request(metadata: &MetadataMap) -> Result<handle::StreamRequest, Statu
         ))
     };
     // Where the key is repeated, the last one counts.
-    let request = metadata.get_all("request").iter().last();
+    let request = metadata.get_all("request").iter().next_back();
     let request = request.ok_or_else(|| wrong("is missing".to_owned()))?;
     serde_json::from_slice(request.as_bytes()).map_err(|error| wrong(error.to_string()))
 }

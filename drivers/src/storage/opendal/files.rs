@@ -8,8 +8,9 @@ use uuid::Uuid;
 
 use super::path::StoragePath;
 use super::upload::Upload;
+use crate::blocking;
 use crate::storage::cursor::FileCursor;
-use crate::storage::{copy, lock, offload};
+use crate::storage::{copy, lock};
 use crate::stream::{Sink, Source};
 use crate::{DriverError, Result};
 
@@ -132,7 +133,7 @@ impl OpenFile {
                     Ok(metadata) => Ok(metadata.len()),
                     Err(error) => Err(DriverError::io(context, error)),
                 };
-                offload::run(length).await?
+                blocking::start("measure a file", length).done().await?
             }
             _ => return Err(DriverError::InvalidArgument("invalid whence".into())),
         };
@@ -157,7 +158,7 @@ impl OpenFile {
             Self::Reading { .. } | Self::Closed => Ok(None),
             Self::Writing(upload) => {
                 let path = upload.path().clone();
-                offload::run(move || upload.finish()).await?;
+                blocking::start("finish an upload", move || upload.finish()).done().await?;
                 Ok(Some(path))
             }
             Self::Failed { path, reason } => Err(DriverError::Device(format!(

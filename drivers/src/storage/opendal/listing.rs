@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 use super::path::StoragePath;
 use super::root::{Root, failed, is_missing};
 use crate::Result;
+use crate::blocking;
 use crate::driver::Items;
-use crate::storage::offload;
 
 /// How many paths are found ahead of the client.
 const AHEAD: usize = 64;
@@ -31,7 +31,7 @@ pub(super) enum Depth {
 /// entries. Links are not followed. Nothing there is no error.
 pub(super) fn list(root: Arc<Root>, path: StoragePath, depth: Depth) -> Items {
     let (sender, mut receiver) = mpsc::channel(AHEAD);
-    let walk = offload::start(move || {
+    let walk = blocking::start("list the storage", move || {
         // A client that has gone away ends the walk.
         walk(&root, &path, depth, |found| sender.blocking_send(found.to_string()).is_ok())
     });

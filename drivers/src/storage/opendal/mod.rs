@@ -32,7 +32,8 @@ use self::files::OpenFile;
 use self::listing::Depth;
 use self::root::Root;
 use self::session::Session;
-use super::{lock, offload};
+use super::lock;
+use crate::blocking;
 use crate::driver::{Call, Driver, Items, Method};
 use crate::registry::Build;
 use crate::{DriverError, Result};
@@ -116,7 +117,8 @@ impl Driver for Opendal {
 
     async fn open(&self) -> Result<()> {
         let path = self.root.clone();
-        let root = Arc::new(offload::run(move || Root::open(&path)).await?);
+        let root =
+            Arc::new(blocking::start("open the root", move || Root::open(&path)).done().await?);
         *lock(&self.session) = Some(Arc::new(Session::new(root)));
         Ok(())
     }
@@ -124,11 +126,11 @@ impl Driver for Opendal {
     async fn close(&self) {
         let Some(session) = lock(&self.session).take() else { return };
         let remove = self.remove_created_on_close;
-        let closed = offload::run(move || {
+        let closed = blocking::start("close the storage", move || {
             session.close(remove);
             Ok(())
         });
-        if let Err(error) = closed.await {
+        if let Err(error) = closed.done().await {
             tracing::error!(%error, "can't close the storage");
         }
     }

@@ -14,9 +14,10 @@ use super::listing::{self, Depth};
 use super::path::StoragePath;
 use super::root::{Root, failed};
 use super::upload::Upload;
+use crate::blocking;
 use crate::driver::{Call, Items};
 use crate::storage::cursor::FileCursor;
-use crate::storage::{end, lock, offload};
+use crate::storage::{end, lock};
 use crate::{DriverError, Result};
 
 /// A storage in use.
@@ -232,7 +233,7 @@ impl Session {
         work: impl FnOnce(&Root) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let root = Arc::clone(&self.root);
-        offload::run(move || work(&root)).await
+        blocking::start("use the storage", move || work(&root)).done().await
     }
 }
 
