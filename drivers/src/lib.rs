@@ -101,6 +101,7 @@ mod readiness;
 pub mod registry;
 pub mod serial;
 pub mod shell;
+pub mod simulated;
 pub mod storage;
 pub mod stream;
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::power::mock::MockPower;
 use crate::power::{Power, PowerDriver};
 use crate::serial::PySerial;
 use crate::shell::Shell;
+use crate::simulated::Board;
 use crate::storage::mock::{MockFlasher, MockStorageMux};
 use crate::storage::opendal::Opendal;
 use crate::storage::{Flasher, FlasherDriver, MuxClient, StorageMux, StorageMuxDriver};
@@ -31,6 +32,7 @@ static REGISTRY: &[Entry] = &[
         "jumpstarter_driver_power.driver.MockPower",
         "jumpstarter_driver_power.driver.SyncMockPower",
     ]),
+    group::<Board>(&["hilt.simulated.Board"]),
     device::<Shell>(&["jumpstarter_driver_shell.driver.Shell"]),
     device::<PySerial>(&["jumpstarter_driver_pyserial.driver.PySerial"]),
     network::<EchoNetwork>(&["jumpstarter_driver_network.driver.EchoNetwork"]),
@@ -54,6 +56,15 @@ pub trait Build: Sized {
     /// Builds the driver without touching the device, which need not be there yet:
     /// `hilt check` builds every driver of a configuration. [`Driver::open`] is for the device.
     fn build(config: Self::Config) -> Result<Self>;
+}
+
+/// A device that is built as a group of drivers, because it is several things at once.
+pub trait BuildGroup {
+    /// As [`Build::Config`].
+    type Config: DeserializeOwned;
+
+    /// Builds the drivers, each with its name in the group; see [`Build::build`].
+    fn build(config: Self::Config) -> Result<Vec<(&'static str, Arc<dyn Driver>)>>;
 }
 
 /// A `config:` block of which nothing is read.
@@ -166,6 +177,18 @@ const fn storage_mux_flasher<M: Build + StorageMux>(types: &'static [&'static st
 /// A line for a driver that is like no other.
 const fn device<D: Build + Driver>(types: &'static [&'static str]) -> Entry {
     Entry { types, build: |config| Ok(leaf(D::build(parse(config)?)?)) }
+}
+
+/// A line for a device that is several things at once.
+const fn group<G: BuildGroup>(types: &'static [&'static str]) -> Entry {
+    Entry {
+        types,
+        build: |config| {
+            let members = G::build(parse(config)?)?.into_iter();
+            let children = members.map(|(name, driver)| (name, Built { driver, children: vec![] }));
+            Ok(Built { driver: Arc::new(Composite), children: children.collect() })
+        },
+    }
 }
 
 fn leaf(driver: impl Driver) -> Built {

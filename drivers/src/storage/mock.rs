@@ -1,14 +1,12 @@
-//! Storage without a device, for trying things out: images are kept in unnamed temporary files
-//! until the lease ends. Whatever becomes of the process, they leave nothing behind.
+//! Storage without a device, for trying things out: images are kept until the lease ends.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use serde::Deserialize;
 
-use super::cursor::FileCursor;
-use super::{Flasher, StorageMux, copy, lock};
+use super::image::Image;
+use super::{Flasher, StorageMux, lock};
 use crate::blocking;
 use crate::registry::Build;
 use crate::stream::{Sink, Source};
@@ -115,33 +113,11 @@ impl StorageMux for MockStorageMux {
     }
 }
 
-/// A complete image, in a file without a name. Freeing a large one takes time.
-#[derive(Debug, Clone)]
-struct Image(Arc<File>);
-
-impl Image {
-    /// Takes an image from a client. Nothing is left of one that is incomplete.
-    async fn receive(source: Source) -> Result<Self> {
-        const NAME: &str = "a temporary file";
-        let create =
-            || tempfile::tempfile().map_err(|e| DriverError::io(format!("create {NAME}"), e));
-        let file = blocking::start("create a temporary file", create).done().await?;
-        let (file, bytes) = copy::write(source, file, NAME).await?;
-        tracing::info!(bytes, "image written");
-        Ok(Self(Arc::new(file)))
-    }
-
-    /// Hands the image to a client.
-    async fn send(self, sink: &mut Sink) -> Result<()> {
-        let (_, bytes) = copy::read(FileCursor::new(self.0), sink, "the image").await?;
-        tracing::info!(bytes, "image read");
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
+
+    use std::sync::Arc;
 
     use super::*;
     use crate::Driver;

@@ -5,6 +5,7 @@
 
 mod copy;
 mod cursor;
+pub(crate) mod image;
 pub mod mock;
 pub mod opendal;
 
