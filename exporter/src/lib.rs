@@ -1,4 +1,5 @@
 //! Hilt, the exporter.
 
 pub mod lease;
+pub mod session;
 pub mod wire;

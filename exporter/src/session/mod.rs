@@ -1,0 +1,3 @@
+//! What the clients of one lease reach.
+
+pub mod authority;
