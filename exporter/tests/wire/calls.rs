@@ -18,7 +18,7 @@ async fn the_report_shows_the_tree() {
     let report = client.get_report(()).await.unwrap().into_inner();
     assert_eq!(report.labels["jumpstarter.dev/name"], "bench");
     assert_eq!(report.motd, "welcome");
-    let [root, power] = &report.reports[..] else { panic!("{report:?}") };
+    let [root, power, ..] = &report.reports[..] else { panic!("{report:?}") };
     assert_eq!(root.parent_uuid, None);
     assert!(!root.labels.contains_key("jumpstarter.dev/name"));
     assert_eq!(power.parent_uuid.as_ref(), Some(&root.uuid));

@@ -29,7 +29,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 pub(crate) struct ExporterUnderTest {
     pub(crate) directory: TempDir,
     pub(crate) shutdown: Shutdown,
-    address: String,
+    pub(crate) address: String,
     running: JoinHandle<anyhow::Result<u8>>,
 }
 
@@ -51,6 +51,8 @@ impl ExporterUnderTest {
              motd: welcome\n\
              export:\n\
              \x20 power: {{type: jumpstarter_driver_power.driver.MockPower}}\n\
+             \x20 echo: {{type: jumpstarter_driver_network.driver.EchoNetwork}}\n\
+             \x20 flasher: {{type: jumpstarter_driver_opendal.driver.MockFlasher}}\n\
              {hooks}"
         );
         let environment = Environment::of_process();
@@ -62,6 +64,7 @@ impl ExporterUnderTest {
         let shutdown = Shutdown::default();
         let (exporter, stop) = (Standalone::new(&config, false).unwrap(), shutdown.clone());
         let passphrase = passphrase.map(Secret::new);
+        #[expect(clippy::disallowed_methods, reason = "the test owns it")]
         let running = tokio::task::spawn(async move {
             exporter.run(Listener::Tcp(listener), passphrase, &stop).await
         });

@@ -5,3 +5,6 @@ mod calls;
 mod exporter_under_test;
 mod leases;
 mod logs;
+mod presigned;
+mod streams;
+mod tls;
