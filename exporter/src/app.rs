@@ -59,6 +59,11 @@ impl Standalone {
         Ok(Self { bench, actor, serving })
     }
 
+    /// What its clients reach.
+    pub fn bench(&self) -> &Arc<Bench> {
+        &self.bench
+    }
+
     /// Serves until it is told to stop; returns the exit code.
     pub async fn run(
         self,

@@ -3,6 +3,7 @@
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod lease;
 pub mod lifecycle;
 pub mod logging;

@@ -40,15 +40,25 @@ pub fn init(level: LevelFilter, format: Format) -> Result<(), TryInitError> {
         Format::Json => true,
         Format::Text => false,
     };
-    let own = [("exporter", level), ("drivers", level), ("hooks", level)];
-    let wanted = Targets::new().with_default(level.min(LevelFilter::WARN)).with_targets(own);
-    let registry = tracing_subscriber::registry().with(wanted).with(ExporterLogs);
+    let registry = tracing_subscriber::registry().with(wanted(level)).with(ExporterLogs);
     let printed = printed::layer().with_writer(std::io::stderr).with_target(false);
     if json {
         registry.with(printed.json().flatten_event(true)).try_init()
     } else {
         registry.with(printed.with_ansi(std::io::stderr().is_terminal())).try_init()
     }
+}
+
+/// Sends messages of this level and above to the clients of the exporter that they are about, and
+/// nowhere else.
+pub fn init_silent(level: LevelFilter) -> Result<(), TryInitError> {
+    tracing_subscriber::registry().with(wanted(level)).with(ExporterLogs).try_init()
+}
+
+/// Messages of this level from our own crates; of others, only what is serious.
+fn wanted(level: LevelFilter) -> Targets {
+    let own = [("exporter", level), ("drivers", level), ("hooks", level)];
+    Targets::new().with_default(level.min(LevelFilter::WARN)).with_targets(own)
 }
 
 /// The span in which everything happens that concerns this exporter; `log` is what its clients
@@ -77,6 +87,7 @@ struct ExporterLogs;
 /// What a call's span knows.
 #[derive(Debug, Clone, Default)]
 struct CallFields {
+    driver: Option<String>,
     driver_type: Option<String>,
     operation: Option<String>,
 }
@@ -109,6 +120,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for ExporterLogs {
         let Some(log) = log else { return };
         let mut message = Message::default();
         event.record(&mut message);
+        message.fields.extend(call.driver.map(|driver| ("driver".to_owned(), driver)));
         let metadata = event.metadata();
         let is_driver = metadata.target().starts_with("drivers");
         log.push(Record {
@@ -135,6 +147,7 @@ fn severity(level: Level) -> Severity {
 impl Visit for CallFields {
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
+            "driver" => self.driver = Some(value.to_owned()),
             "driver_type" => self.driver_type = Some(value.to_owned()),
             "operation" => self.operation = Some(value.to_owned()),
             _ => {}
@@ -200,5 +213,6 @@ mod tests {
         assert_eq!((record.severity, record.source), (Severity::Warning, Source::Driver));
         assert_eq!(record.driver_type.as_deref(), Some("power"));
         assert_eq!(record.operation.as_deref(), Some("on"));
+        assert_eq!(record.fields, [("driver".to_owned(), "board.power".to_owned())]);
     }
 }

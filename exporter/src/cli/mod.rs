@@ -1,6 +1,7 @@
 //! The `hilt` command: one file a subcommand.
 
 mod check;
+mod demo;
 mod run;
 mod shell;
 mod source;
@@ -31,6 +32,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Check),
+    Demo(demo::Demo),
     Run(run::Run),
     Shell(shell::Shell),
 }
@@ -59,9 +61,16 @@ impl Cli {
             Level::Warning => LevelFilter::WARN,
             Level::Error | Level::Critical => LevelFilter::ERROR,
         };
-        logging::init(level, self.log_format)?;
+        match self.command {
+            // It tells its story from the log, driver calls included.
+            Command::Demo(_) => logging::init_silent(LevelFilter::DEBUG)?,
+            Command::Check(_) | Command::Run(_) | Command::Shell(_) => {
+                logging::init(level, self.log_format)?;
+            }
+        }
         match self.command {
             Command::Check(check) => check.run(),
+            Command::Demo(demo) => demo.run(),
             Command::Run(run) => run.run(),
             Command::Shell(shell) => shell.run(),
         }

@@ -146,7 +146,7 @@ impl Actor {
             Effect::RunHook(epoch, phase) => self.run_hook(epoch, phase),
             Effect::CancelHook => self.hook_cancel.cancel(),
             Effect::Publish(status, message) => {
-                tracing::info!("{status}: {message}");
+                tracing::info!(%status, "{status}: {message}");
                 self.publisher.publish(status, message);
             }
             Effect::CloseDevices(epoch) => {

@@ -34,6 +34,9 @@ use crate::wire::{
     StreamingDriverCallResponse,
 };
 
+/// What the log says of a call that has worked. Its operation says which it was.
+pub const COMPLETED: &str = "Operation completed";
+
 /// Serves a [`Bench`].
 #[derive(Debug, Clone)]
 pub struct Service {
@@ -191,7 +194,13 @@ impl Admitted<'_> {
     /// Lets the driver work for as long as the permit lasts.
     async fn run<T>(&self, work: impl Future<Output = drivers::Result<T>>) -> Result<T, Status> {
         let done = self.permit.during(unwinding(work)).instrument(self.span.clone()).await?;
-        done.map_err(|error| self.span.in_scope(|| failed(&error)))
+        self.span.in_scope(|| match done {
+            Ok(done) => {
+                tracing::debug!(target: "drivers", result = "success", "{COMPLETED}");
+                Ok(done)
+            }
+            Err(error) => Err(failed(&error)),
+        })
     }
 
     /// Ends what the driver yields together with the permit.
