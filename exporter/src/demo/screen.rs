@@ -1,6 +1,6 @@
 //! How the demo looks.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::time::Duration;
 
 /// Who a line is from.
