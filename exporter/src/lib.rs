@@ -1,3 +1,4 @@
 //! Hilt, the exporter.
 
+pub mod j;
 pub mod wire;

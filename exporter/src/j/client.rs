@@ -1,0 +1,97 @@
+//! A driver, to be called.
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tonic::{Status, Streaming};
+
+use super::connection::Connection;
+use super::error::{Error, Result};
+use super::report::Driver;
+use super::value::from_wire;
+use crate::wire::StreamingDriverCallResponse;
+
+/// One driver over a connection.
+#[derive(Debug)]
+pub(crate) struct Client<'a> {
+    connection: &'a Connection,
+    driver: &'a Driver,
+}
+
+/// What a [`Client::items`] call yields.
+#[derive(Debug)]
+pub(crate) struct Items<'a> {
+    client: &'a Client<'a>,
+    method: &'a str,
+    responses: Streaming<StreamingDriverCallResponse>,
+}
+
+impl<'a> Client<'a> {
+    /// The client of `driver`.
+    pub(crate) fn new(connection: &'a Connection, driver: &'a Driver) -> Self {
+        Self { connection, driver }
+    }
+
+    /// What the driver is called in messages.
+    pub(crate) fn name(&self) -> String {
+        self.driver.name()
+    }
+
+    /// Calls a method.
+    pub(crate) async fn call(&self, method: &str, args: Vec<Value>) -> Result<Value> {
+        let answer = self.connection.call(&self.driver.uuid, method, args).await;
+        answer.map_err(|status| self.failed(method, status))
+    }
+
+    /// Calls a method that returns a `T`; `expected` is what that is called in a message.
+    pub(crate) async fn ask<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        args: Vec<Value>,
+        expected: &'static str,
+    ) -> Result<T> {
+        let answer = self.call(method, args).await?;
+        self.understand(method, answer, expected)
+    }
+
+    /// Calls a method that yields items.
+    pub(crate) async fn items(&'a self, method: &'a str, args: Vec<Value>) -> Result<Items<'a>> {
+        let responses = self.connection.items(&self.driver.uuid, method, args).await;
+        let responses = responses.map_err(|status| self.failed(method, status))?;
+        Ok(Items { client: self, method, responses })
+    }
+
+    /// A failure of a method of this driver.
+    pub(crate) fn failed(&self, method: &str, status: Status) -> Error {
+        Error::Call { driver: self.name(), method: method.to_owned(), status }
+    }
+
+    fn understand<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        answer: Value,
+        expected: &'static str,
+    ) -> Result<T> {
+        let shown = answer.to_string();
+        serde_json::from_value(answer).map_err(|_| Error::Answer {
+            driver: self.name(),
+            method: method.to_owned(),
+            expected,
+            answer: shown,
+        })
+    }
+}
+
+impl Items<'_> {
+    /// The next item; `None` after the last. `expected` is what a `T` is called in a message.
+    pub(crate) async fn next<T: DeserializeOwned>(
+        &mut self,
+        expected: &'static str,
+    ) -> Result<Option<T>> {
+        let item = self.responses.message().await;
+        let item = item.map_err(|status| self.client.failed(self.method, status))?;
+        let understand = |item: StreamingDriverCallResponse| {
+            self.client.understand(self.method, from_wire(item.result), expected)
+        };
+        item.map(understand).transpose()
+    }
+}
