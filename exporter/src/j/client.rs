@@ -1,12 +1,13 @@
 //! A driver, to be called.
 
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tonic::{Status, Streaming};
 
 use super::connection::Connection;
 use super::error::{Error, Result};
 use super::report::Driver;
+use super::stream::{self, ByteStream, Incoming};
 use super::value::from_wire;
 use crate::wire::StreamingDriverCallResponse;
 
@@ -58,6 +59,16 @@ impl<'a> Client<'a> {
         let responses = self.connection.items(&self.driver.uuid, method, args).await;
         let responses = responses.map_err(|status| self.failed(method, status))?;
         Ok(Items { client: self, method, responses })
+    }
+
+    /// Opens the device's byte stream.
+    pub(crate) async fn connect(&self) -> Result<ByteStream> {
+        const METHOD: &str = "connect";
+        let request = json!({"kind": "driver", "uuid": self.driver.uuid, "method": METHOD});
+        let (outgoing, frames) = stream::outgoing();
+        let response = self.connection.stream(&request, frames).await;
+        let response = response.map_err(|status| self.failed(METHOD, status))?;
+        Ok(ByteStream { outgoing, incoming: Incoming::new(response.into_inner()) })
     }
 
     /// A failure of a method of this driver.

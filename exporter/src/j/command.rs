@@ -13,7 +13,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use super::error::Result;
 use super::report::{Class, Driver};
 use super::shell::{self, Scripts};
-use super::{call, power};
+use super::{call, network, power, serial};
 
 /// A command line that was understood: what to do with which driver.
 #[derive(Debug, PartialEq)]
@@ -26,6 +26,8 @@ pub(crate) struct Plan<'a> {
 #[derive(Debug, PartialEq)]
 pub(crate) enum Verb {
     Power(power::Verb),
+    Serial(serial::Verb),
+    Network(network::Verb),
     Shell(shell::Verb),
     Call(call::Verb),
 }
@@ -108,6 +110,8 @@ fn group_help(driver: &Driver) -> &str {
     driver.description.as_deref().unwrap_or(match driver.class {
         Class::Composite => "Generic composite device",
         Class::Power | Class::VirtualPower => "Generic power",
+        Class::Serial => "Serial port client",
+        Class::Network => "Generic Network Connection",
         Class::Shell => "Shell command executor",
         Class::Unknown => "Device that has no verbs of its own here",
     })
@@ -118,6 +122,8 @@ fn verbs(driver: &Driver, scripts: &Scripts) -> Vec<Command> {
         Class::Composite | Class::Unknown => vec![],
         Class::Power => power::commands(driver, power::Kind::Physical),
         Class::VirtualPower => power::commands(driver, power::Kind::Virtual),
+        Class::Serial => serial::commands(driver),
+        Class::Network => network::commands(driver),
         Class::Shell => shell::commands(driver, scripts),
     };
     // A script of that name comes first.
@@ -132,6 +138,8 @@ fn verb(driver: &Driver, scripts: &Scripts, name: &str, matches: &ArgMatches) ->
         Class::Composite | Class::Unknown => None,
         Class::Power => power::verb(power::Kind::Physical, name, matches).map(Verb::Power),
         Class::VirtualPower => power::verb(power::Kind::Virtual, name, matches).map(Verb::Power),
+        Class::Serial => serial::verb(name, matches).map(Verb::Serial),
+        Class::Network => network::verb(name, matches).map(Verb::Network),
         Class::Shell => shell::verb(driver, scripts, name, matches).map(Verb::Shell),
     };
     own.or_else(|| (name == call::NAME).then(|| Verb::Call(call::verb(matches))))

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
@@ -12,14 +13,24 @@ use super::environment::{Environment, Host, Passphrase, Security};
 use super::error::{Error, Result};
 use super::value::{from_wire, to_wire};
 use crate::wire::exporter_service_client::ExporterServiceClient;
+use crate::wire::router_service_client::RouterServiceClient;
 use crate::wire::{
-    DriverCallRequest, GetReportResponse, StreamingDriverCallRequest, StreamingDriverCallResponse,
+    DriverCallRequest, GetReportResponse, StreamRequest, StreamResponse,
+    StreamingDriverCallRequest, StreamingDriverCallResponse,
 };
+
+/// What a download may have under way: enough that the exporter never waits for permission to send.
+const STREAM_WINDOW: u32 = 4 << 20;
+/// All streams together, so that two forwarded connections don't starve each other.
+const CONNECTION_WINDOW: u32 = 16 << 20;
+/// HTTP/2's default of 16 KiB costs a system call each.
+const FRAME: u32 = 1 << 20;
 
 /// An open connection to an exporter.
 #[derive(Debug)]
 pub(crate) struct Connection {
     exporter: ExporterServiceClient<Service>,
+    router: RouterServiceClient<Service>,
     host: String,
 }
 
@@ -34,7 +45,8 @@ impl Connection {
         let authentication = Authentication(environment.passphrase.clone());
         let service = InterceptedService::new(channel, authentication);
         Ok(Self {
-            exporter: ExporterServiceClient::new(service),
+            exporter: ExporterServiceClient::new(service.clone()),
+            router: RouterServiceClient::new(service),
             host: environment.host.to_string(),
         })
     }
@@ -79,6 +91,23 @@ impl Connection {
         };
         self.exporter.clone().streaming_driver_call(request).await.map(Response::into_inner)
     }
+
+    /// Opens a byte stream. `request` says to what, as JSON; `frames` is what this side sends.
+    ///
+    /// Returns when the exporter has sent its headers, which it does before any frame.
+    pub(crate) async fn stream(
+        &self,
+        request: &Value,
+        frames: impl futures_util::Stream<Item = StreamRequest> + Send + 'static,
+    ) -> Result<Response<Streaming<StreamResponse>>, Status> {
+        let metadata: MetadataValue<Ascii> = request
+            .to_string()
+            .parse()
+            .map_err(|_| Status::invalid_argument("a stream request is ASCII"))?;
+        let mut request = Request::new(frames);
+        request.metadata_mut().insert("request", metadata);
+        self.router.clone().stream(request).await
+    }
 }
 
 /// Adds the passphrase to every call. The reference adds it on TCP only, and so locks its own `j`
@@ -116,7 +145,11 @@ async fn connect(host: &Host) -> Result<Channel, String> {
                 .and_then(|tcp| tcp.tls_config(tls))
         }
     };
-    let endpoint = endpoint.map_err(|error| root_cause(&error))?;
+    let endpoint = endpoint
+        .map_err(|error| root_cause(&error))?
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME);
     endpoint.connect().await.map_err(|error| root_cause(&error))
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use tonic::{Code, Status};
@@ -36,7 +37,13 @@ pub(crate) enum Error {
     /// The exporter answered with something else than the method promises.
     #[error("{driver}: {method}: the exporter answered {answer} instead of {expected}")]
     Answer { driver: String, method: String, expected: &'static str, answer: String },
-    /// Something of this machine.
+    /// The command is well-formed, but asks for something that can't be had.
+    #[error("{0}")]
+    Refused(String),
+    /// A file of this machine.
+    #[error("{}: {source}", .path.display())]
+    File { path: PathBuf, source: io::Error },
+    /// Anything else of this machine.
     #[error("{doing}: {source}")]
     Local { doing: String, source: io::Error },
     /// Whoever read stdout does not any more.
@@ -51,6 +58,11 @@ impl Error {
     /// An I/O error of this machine, and what was being done.
     pub(crate) fn local(doing: impl Into<String>, source: io::Error) -> Self {
         Self::Local { doing: doing.into(), source }
+    }
+
+    /// An I/O error of a local file.
+    pub(crate) fn file(path: impl Into<PathBuf>, source: io::Error) -> Self {
+        Self::File { path: path.into(), source }
     }
 
     /// Says it and returns the exit code.
@@ -69,6 +81,8 @@ impl Error {
             | Self::Report(_)
             | Self::Call { .. }
             | Self::Answer { .. }
+            | Self::Refused(_)
+            | Self::File { .. }
             | Self::Local { .. } => {
                 output::note(format_args!("Error: {}", one_line(&self.to_string())));
                 ExitCode::FAILURE

@@ -6,10 +6,11 @@
 //! 2. `report` makes a tree of drivers from the exporter's report.
 //! 3. `command` builds the commands that the arguments can mean, and understands the arguments as
 //!    a `Plan`: a driver and what to do with it.
-//! 4. `client` is that driver over the wire. `power`, `shell` and `call` hold the
+//! 4. `client` is that driver over the wire. `power`, `serial`, `network`, `shell` and `call` hold the
 //!    verbs, one file a kind of client.
 //!
-//! Below them, every word that is printed comes from `output`, and `signals` says when to stop.
+//! Below them, `stream` moves bytes to and from a device, `local` is this end of it. Every word that
+//! is printed comes from `output`, and `signals` says when to stop.
 //!
 //! Every hook is made of `j` calls, so it starts fast: one thread, one connection, one `GetReport`
 //! and then the calls of the verb. Nothing is read from disk on the way, and no command is built
@@ -32,13 +33,18 @@ mod call;
 mod client;
 mod command;
 mod connection;
+mod console;
 mod environment;
 mod error;
+mod local;
+mod network;
 mod output;
 mod power;
 mod report;
+mod serial;
 mod shell;
 mod signals;
+mod stream;
 mod value;
 
 use std::ffi::OsString;
@@ -88,6 +94,8 @@ async fn execute(args: &[OsString]) -> Result<u8> {
 async fn perform(client: &Client<'_>, verb: Verb, signals: &mut Signals) -> Result<u8> {
     match verb {
         Verb::Power(verb) => signals.guard(power::perform(client, verb)).await?,
+        Verb::Serial(verb) => serial::perform(client, verb, signals).await?,
+        Verb::Network(verb) => signals.guard(network::perform(client, verb)).await?,
         Verb::Call(verb) => signals.guard(call::perform(client, verb)).await?,
         Verb::Shell(verb) => return signals.guard(shell::perform(client, verb)).await,
     }

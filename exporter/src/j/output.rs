@@ -43,7 +43,7 @@ pub(crate) fn usage(usage: &clap::Error) {
 }
 
 /// A reader that went away is no failure of ours.
-fn to_stdout(error: io::Error) -> Error {
+pub(crate) fn to_stdout(error: io::Error) -> Error {
     if error.kind() == io::ErrorKind::BrokenPipe {
         Error::StdoutClosed
     } else {

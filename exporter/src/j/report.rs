@@ -25,6 +25,8 @@ pub(crate) enum Class {
     Composite,
     Power,
     VirtualPower,
+    Serial,
+    Network,
     Shell,
     /// Any other: it can be called by the names of its methods.
     Unknown,
@@ -37,6 +39,9 @@ impl Class {
             "jumpstarter_driver_composite.client.CompositeClient" => Self::Composite,
             "jumpstarter_driver_power.client.PowerClient" => Self::Power,
             "jumpstarter_driver_power.client.VirtualPowerClient" => Self::VirtualPower,
+            "jumpstarter_driver_pyserial.client.PySerialClient" => Self::Serial,
+            "jumpstarter_driver_network.client.NetworkClient"
+            | "jumpstarter_driver_network.client.DbusNetworkClient" => Self::Network,
             "jumpstarter_driver_shell.client.ShellClient" => Self::Shell,
             _ => Self::Unknown,
         }

@@ -7,10 +7,12 @@ use clap::error::ErrorKind;
 use super::super::error::Error;
 use super::*;
 
-const CLASSES: [(&str, Class); 5] = [
+const CLASSES: [(&str, Class); 7] = [
     ("composite", Class::Composite),
+    ("net", Class::Network),
     ("odd", Class::Unknown),
     ("power", Class::Power),
+    ("serial", Class::Serial),
     ("shell", Class::Shell),
     ("vm", Class::VirtualPower),
 ];
