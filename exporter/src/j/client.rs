@@ -71,6 +71,30 @@ impl<'a> Client<'a> {
         Ok(ByteStream { outgoing, incoming: Incoming::new(response.into_inner()) })
     }
 
+    /// Opens a stream whose other end the driver gets as an argument: the second value.
+    pub(crate) async fn resource(&self, encoding: Option<&str>) -> Result<(ByteStream, Value)> {
+        let request = json!({
+            "kind": "resource",
+            "uuid": self.driver.uuid,
+            "x_jmp_content_encoding": encoding,
+        });
+        let (outgoing, frames) = stream::outgoing();
+        let response = self.connection.stream(&request, frames).await;
+        let response = response.map_err(|status| self.failed("resource", status))?;
+        // An exporter that leaves the answer out expects plain data, in spite of what was
+        // announced.
+        if encoding.is_some() && !response.metadata().contains_key("x_jmp_accept_encoding") {
+            let words = "the exporter does not take compressed files";
+            return Err(self.failed("resource", Status::unimplemented(words)));
+        }
+        let handle = response.metadata().get("resource").map(|handle| handle.as_bytes());
+        let handle = handle.and_then(|handle| serde_json::from_slice(handle).ok());
+        let handle = handle.ok_or_else(|| {
+            self.failed("resource", Status::internal("the exporter's answer names no resource"))
+        })?;
+        Ok((ByteStream { outgoing, incoming: Incoming::new(response.into_inner()) }, handle))
+    }
+
     /// A failure of a method of this driver.
     pub(crate) fn failed(&self, method: &str, status: Status) -> Error {
         Error::Call { driver: self.name(), method: method.to_owned(), status }

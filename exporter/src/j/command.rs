@@ -13,7 +13,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use super::error::Result;
 use super::report::{Class, Driver};
 use super::shell::{self, Scripts};
-use super::{call, network, power, serial};
+use super::{call, flasher, network, opendal, power, serial, storage};
 
 /// A command line that was understood: what to do with which driver.
 #[derive(Debug, PartialEq)]
@@ -28,6 +28,9 @@ pub(crate) enum Verb {
     Power(power::Verb),
     Serial(serial::Verb),
     Network(network::Verb),
+    Opendal(opendal::Verb),
+    Flasher(flasher::Verb),
+    Storage(storage::Verb),
     Shell(shell::Verb),
     Call(call::Verb),
 }
@@ -112,6 +115,9 @@ fn group_help(driver: &Driver) -> &str {
         Class::Power | Class::VirtualPower => "Generic power",
         Class::Serial => "Serial port client",
         Class::Network => "Generic Network Connection",
+        Class::Opendal => "Opendal Storage",
+        Class::Flasher | Class::StorageMuxFlasher => "Generic flasher interface",
+        Class::StorageMux => "Storage operations",
         Class::Shell => "Shell command executor",
         Class::Unknown => "Device that has no verbs of its own here",
     })
@@ -124,6 +130,10 @@ fn verbs(driver: &Driver, scripts: &Scripts) -> Vec<Command> {
         Class::VirtualPower => power::commands(driver, power::Kind::Virtual),
         Class::Serial => serial::commands(driver),
         Class::Network => network::commands(driver),
+        Class::Opendal => opendal::commands(driver),
+        Class::Flasher => flasher::commands(driver),
+        Class::StorageMux => storage::commands(driver, storage::Kind::Mux),
+        Class::StorageMuxFlasher => storage::commands(driver, storage::Kind::Flasher),
         Class::Shell => shell::commands(driver, scripts),
     };
     // A script of that name comes first.
@@ -140,6 +150,11 @@ fn verb(driver: &Driver, scripts: &Scripts, name: &str, matches: &ArgMatches) ->
         Class::VirtualPower => power::verb(power::Kind::Virtual, name, matches).map(Verb::Power),
         Class::Serial => serial::verb(name, matches).map(Verb::Serial),
         Class::Network => network::verb(name, matches).map(Verb::Network),
+        Class::Opendal => opendal::verb(name, matches).map(Verb::Opendal),
+        Class::Flasher => flasher::verb(name, matches).map(Verb::Flasher),
+        Class::StorageMux | Class::StorageMuxFlasher => {
+            storage::verb(name, matches).map(Verb::Storage)
+        }
         Class::Shell => shell::verb(driver, scripts, name, matches).map(Verb::Shell),
     };
     own.or_else(|| (name == call::NAME).then(|| Verb::Call(call::verb(matches))))

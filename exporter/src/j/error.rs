@@ -46,6 +46,9 @@ pub(crate) enum Error {
     /// Anything else of this machine.
     #[error("{doing}: {source}")]
     Local { doing: String, source: io::Error },
+    /// The mux could not be given back to the DUT.
+    #[error("{driver}: the storage is still connected to the host: {dut}{}", Because(.earlier))]
+    StillWithHost { driver: String, dut: Box<Self>, earlier: Option<Box<Self>> },
     /// Whoever read stdout does not any more.
     #[error("stdout was closed")]
     StdoutClosed,
@@ -73,7 +76,7 @@ impl Error {
                 ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2))
             }
             Self::StdoutClosed => ExitCode::SUCCESS,
-            // Whoever sent the signal knows.
+            // Whoever sent the signal knows. A mux that was put back has been spoken of.
             Self::Interrupted(signal) => ExitCode::from(signal.exit_code()),
             Self::NoHost
             | Self::Environment { .. }
@@ -83,7 +86,8 @@ impl Error {
             | Self::Answer { .. }
             | Self::Refused(_)
             | Self::File { .. }
-            | Self::Local { .. } => {
+            | Self::Local { .. }
+            | Self::StillWithHost { .. } => {
                 output::note(format_args!("Error: {}", one_line(&self.to_string())));
                 ExitCode::FAILURE
             }
@@ -110,6 +114,15 @@ impl fmt::Display for Words<'_> {
             (_, "") => write!(f, "{code}"),
             (_, words) => write!(f, "{words} ({code:?})"),
         }
+    }
+}
+
+/// The error that came before, if there was one.
+struct Because<'a>(&'a Option<Box<Error>>);
+
+impl fmt::Display for Because<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_ref().map_or(Ok(()), |earlier| write!(f, " (after: {earlier})"))
     }
 }
 

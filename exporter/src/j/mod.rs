@@ -6,11 +6,12 @@
 //! 2. `report` makes a tree of drivers from the exporter's report.
 //! 3. `command` builds the commands that the arguments can mean, and understands the arguments as
 //!    a `Plan`: a driver and what to do with it.
-//! 4. `client` is that driver over the wire. `power`, `serial`, `network`, `shell` and `call` hold the
-//!    verbs, one file a kind of client.
+//! 4. `client` is that driver over the wire. `power`, `serial`, `network`, `opendal`,
+//!    `flasher`, `storage`, `shell` and `call` hold the verbs, one file a kind of client.
 //!
-//! Below them, `stream` moves bytes to and from a device, `local` is this end of it. Every word that
-//! is printed comes from `output`, and `signals` says when to stop.
+//! Below them, `stream` moves bytes to and from a device, `resource` lends a local file to a
+//! driver, `local` is this end of such a transfer. Every word that is printed comes from `output`
+//! or `progress`, and `signals` lets an interrupted verb leave the bench in order.
 //!
 //! Every hook is made of `j` calls, so it starts fast: one thread, one connection, one `GetReport`
 //! and then the calls of the verb. Nothing is read from disk on the way, and no command is built
@@ -23,7 +24,7 @@
 //! | 0 | done; also if whoever read the output has closed it |
 //! | 1 | failed, with one line on stderr |
 //! | 2 | the command line is wrong (also no command at all: the help, on stderr) |
-//! | 129, 130, 143 | ended by SIGHUP, SIGINT or SIGTERM |
+//! | 129, 130, 143 | ended by SIGHUP, SIGINT or SIGTERM, after putting a storage mux back |
 //! | any | a script of a shell driver: its own; 128 + N if signal N ended it |
 //!
 //! The reference's `j` says 1 for a wrong command line, 2 for a signal, and 0 for a failed script;
@@ -36,14 +37,19 @@ mod connection;
 mod console;
 mod environment;
 mod error;
+mod flasher;
 mod local;
 mod network;
+mod opendal;
 mod output;
 mod power;
+mod progress;
 mod report;
+mod resource;
 mod serial;
 mod shell;
 mod signals;
+mod storage;
 mod stream;
 mod value;
 
@@ -96,6 +102,9 @@ async fn perform(client: &Client<'_>, verb: Verb, signals: &mut Signals) -> Resu
         Verb::Power(verb) => signals.guard(power::perform(client, verb)).await?,
         Verb::Serial(verb) => serial::perform(client, verb, signals).await?,
         Verb::Network(verb) => signals.guard(network::perform(client, verb)).await?,
+        Verb::Opendal(verb) => opendal::perform(client, verb, signals).await?,
+        Verb::Flasher(verb) => signals.guard(flasher::perform(client, verb)).await?,
+        Verb::Storage(verb) => Box::pin(storage::perform(client, verb, signals)).await?,
         Verb::Call(verb) => signals.guard(call::perform(client, verb)).await?,
         Verb::Shell(verb) => return signals.guard(shell::perform(client, verb)).await,
     }

@@ -27,6 +27,10 @@ pub(crate) enum Class {
     VirtualPower,
     Serial,
     Network,
+    Opendal,
+    Flasher,
+    StorageMux,
+    StorageMuxFlasher,
     Shell,
     /// Any other: it can be called by the names of its methods.
     Unknown,
@@ -42,6 +46,11 @@ impl Class {
             "jumpstarter_driver_pyserial.client.PySerialClient" => Self::Serial,
             "jumpstarter_driver_network.client.NetworkClient"
             | "jumpstarter_driver_network.client.DbusNetworkClient" => Self::Network,
+            "jumpstarter_driver_opendal.client.OpendalClient" => Self::Opendal,
+            "jumpstarter_driver_opendal.client.FlasherClient"
+            | "jumpstarter.client.flasher.FlasherClient" => Self::Flasher,
+            "jumpstarter_driver_opendal.client.StorageMuxClient" => Self::StorageMux,
+            "jumpstarter_driver_opendal.client.StorageMuxFlasherClient" => Self::StorageMuxFlasher,
             "jumpstarter_driver_shell.client.ShellClient" => Self::Shell,
             _ => Self::Unknown,
         }

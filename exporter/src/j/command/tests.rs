@@ -7,11 +7,15 @@ use clap::error::ErrorKind;
 use super::super::error::Error;
 use super::*;
 
-const CLASSES: [(&str, Class); 7] = [
+const CLASSES: [(&str, Class); 11] = [
     ("composite", Class::Composite),
+    ("flasher", Class::Flasher),
+    ("fs", Class::Opendal),
+    ("mux", Class::StorageMux),
     ("net", Class::Network),
     ("odd", Class::Unknown),
     ("power", Class::Power),
+    ("sd", Class::StorageMuxFlasher),
     ("serial", Class::Serial),
     ("shell", Class::Shell),
     ("vm", Class::VirtualPower),
@@ -78,6 +82,11 @@ fn every_verb_of_every_class_is_understood() {
                 line.extend(argument.get_long().map(|long| format!("--{long}")));
                 line.push("1".into());
             }
+            if command.get_arguments().any(|it| it.get_id() == "image") {
+                line.push("--image=x".into());
+            } else if name == "flash" && driver.class == Class::Flasher {
+                line.push("x".into());
+            }
             let matches = command.try_get_matches_from(line).unwrap();
             assert!(verb(driver, &scripts, &name, &matches).is_some(), "{driver:?} {name}");
         }
@@ -93,6 +102,22 @@ fn a_line_is_a_driver_and_a_verb() {
     assert_eq!(parsed("--log-level DEBUG power cycle").1, "Power(Cycle { wait: 2 })");
     assert_eq!(parsed("power read -n 0 -i .5").1, "Power(Read { count: 0, interval: 0.5 })");
     assert_eq!(parsed("power read --count=3").1, "Power(Read { count: 3, interval: 1.0 })");
+}
+
+#[test]
+fn an_image_has_many_spellings() {
+    let written = parsed("sd write --image a.img");
+    for line in ["sd write a.img", "sd flash a.img"] {
+        assert_eq!(parsed(line), written);
+    }
+    assert_eq!(parsed("mux write a.img").1, written.1);
+    let (_, flashed) = parsed("flasher flash -t boot:a.img -t root:http://h/b --compression xz");
+    assert_eq!(
+        flashed,
+        "Flasher(Flash([\
+         (Some(\"boot\"), Image { source: File(\"a.img\"), compression: Some(Xz) }), \
+         (Some(\"root\"), Image { source: Url(\"http://h/b\"), compression: Some(Xz) })]))"
+    );
 }
 
 #[test]
@@ -130,7 +155,7 @@ fn a_mistake_comes_with_a_suggestion() {
     assert!(text.contains("'power'"), "{text}");
     assert!(refused("power cycle --wat").1.contains("'--wait'"));
     assert!(refused("power on x").1.contains("Usage: j power on"));
-    for line in ["power cycle -w -1", "power read -i nan", "nope"] {
+    for line in ["power cycle -w -1", "power read -i nan", "flasher flash -t boot", "nope"] {
         assert!(refused(line).0 != ErrorKind::DisplayHelp, "{line}");
     }
 }
