@@ -4,6 +4,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod j;
 pub mod lease;
 pub mod lifecycle;
 pub mod logging;

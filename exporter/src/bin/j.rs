@@ -1,3 +1,7 @@
-//! `j`.
+//! `j`, the command-line client. See [`exporter::j`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    exporter::j::main()
+}
