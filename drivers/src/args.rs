@@ -7,8 +7,7 @@ use crate::{DriverError, Result};
 
 /// Positional arguments, as JSON values.
 ///
-/// The wire has only doubles, so an integral double is accepted wherever an integer is meant, and a
-/// trailing `null` counts as an omitted argument.
+/// A `null` counts as an omitted argument.
 #[derive(Debug, Clone, Default)]
 pub struct Args {
     values: Vec<Value>,
@@ -49,7 +48,7 @@ impl Args {
     pub fn optional<T: DeserializeOwned>(&self, index: usize, name: &str) -> Result<Option<T>> {
         let value = match self.values.get(index) {
             None | Some(Value::Null) => return Ok(None),
-            Some(value) => integral(value.clone()),
+            Some(value) => value.clone(),
         };
         serde_json::from_value(value)
             .map(Some)
@@ -59,26 +58,6 @@ impl Args {
     /// All arguments from `index` on.
     pub fn rest(&self, index: usize) -> &[Value] {
         self.values.get(index..).unwrap_or_default()
-    }
-}
-
-/// Turns a double that holds an integer into that integer, at every depth.
-pub(crate) fn integral(value: Value) -> Value {
-    /// Above this, doubles skip integers (2^53).
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    match value {
-        Value::Number(ref number) => match number.as_f64() {
-            #[expect(clippy::cast_possible_truncation, reason = "integral and below 2^53")]
-            Some(double) if double.fract() == 0.0 && double.abs() <= EXACT => {
-                Value::from(double as i64)
-            }
-            _ => value,
-        },
-        Value::Array(items) => items.into_iter().map(integral).collect(),
-        Value::Object(fields) => {
-            fields.into_iter().map(|(key, item)| (key, integral(item))).collect()
-        }
-        Value::Null | Value::Bool(_) | Value::String(_) => value,
     }
 }
 
@@ -93,10 +72,9 @@ mod tests {
     }
 
     #[test]
-    fn integral_doubles_are_integers() {
-        let args = args(json!([3.0, 3.5, -1.0]));
+    fn an_argument_of_the_wrong_type_is_named() {
+        let args = args(json!([3, 3.5, -1]));
         assert_eq!(args.required::<u16>(0, "port").unwrap(), 3);
-        assert_eq!(args.required::<f64>(0, "port").unwrap(), 3.0);
         assert_eq!(
             args.required::<u16>(1, "port").unwrap_err().to_string(),
             "argument 'port': invalid type: floating point `3.5`, expected u16"

@@ -95,7 +95,7 @@ pub mod driver;
 pub mod encoding;
 pub mod error;
 pub mod network;
-mod number;
+pub mod number;
 pub mod power;
 mod readiness;
 pub mod registry;

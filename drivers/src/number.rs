@@ -1,12 +1,20 @@
-//! Numbers of a `config:` block, taken as leniently as by the reference, which turns text and
-//! floating point numbers into whole ones where it needs them.
+//! Numbers, taken as leniently as by the reference, which turns text and floating point numbers
+//! into whole ones where it needs them.
 
 use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error as _, IntoDeserializer as _};
 use serde_json::Value;
 
-use crate::args::integral;
+/// The largest double below which every integer is one, too: 2^53.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// The integer that a double holds, if it holds one exactly.
+pub fn whole_double(number: f64) -> Option<i64> {
+    #[expect(clippy::cast_possible_truncation, reason = "whole and within 53 bits")]
+    let whole = number as i64;
+    (number.fract() == 0.0 && number.abs() <= EXACT).then_some(whole)
+}
 
 /// For `#[serde(deserialize_with)]`: a whole number, also as text or as a floating point number
 /// without a fraction.
@@ -15,9 +23,9 @@ where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
 {
-    let value = integral(Value::deserialize(deserializer)?);
+    let value = Value::deserialize(deserializer)?;
     let number = match &value {
-        Value::Number(number) => number.as_i64(),
+        Value::Number(number) => number.as_i64().or_else(|| number.as_f64().and_then(whole_double)),
         Value::String(text) => text.trim().parse().ok(),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     };
@@ -39,6 +47,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn doubles_are_integers_as_far_as_they_go() {
+        assert_eq!(whole_double(-3.0), Some(-3));
+        assert_eq!(whole_double(0.5), None);
+        assert_eq!(whole_double(1e300), None);
+        assert_eq!(whole_double(f64::NAN), None);
+        assert_eq!(whole_double(f64::INFINITY), None);
+    }
 
     #[test]
     fn a_whole_number_has_many_forms() {

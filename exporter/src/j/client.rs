@@ -8,8 +8,8 @@ use super::connection::Connection;
 use super::error::{Error, Result};
 use super::report::Driver;
 use super::stream::{self, ByteStream, Incoming};
-use super::value::from_wire;
 use crate::wire::StreamingDriverCallResponse;
+use crate::wire::value::from_wire;
 
 /// One driver over a connection.
 #[derive(Debug)]

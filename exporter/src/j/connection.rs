@@ -11,9 +11,9 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::environment::{Environment, Host, Passphrase, Security};
 use super::error::{Error, Result};
-use super::value::{from_wire, to_wire};
 use crate::wire::exporter_service_client::ExporterServiceClient;
 use crate::wire::router_service_client::RouterServiceClient;
+use crate::wire::value::{from_wire, to_wire};
 use crate::wire::{
     DriverCallRequest, GetReportResponse, StreamRequest, StreamResponse,
     StreamingDriverCallRequest, StreamingDriverCallResponse,

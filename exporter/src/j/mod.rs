@@ -51,7 +51,6 @@ mod shell;
 mod signals;
 mod storage;
 mod stream;
-mod value;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

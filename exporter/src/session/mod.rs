@@ -23,7 +23,6 @@ pub mod report;
 pub mod resource;
 pub mod service;
 pub mod stream;
-pub mod value;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -22,11 +22,11 @@ use super::handle::{self, ClientStream};
 use super::log::{Record, Source};
 use super::peer::Peer;
 use super::stream::{self as bytes, Limited};
-use super::value::{from_wire, to_wire};
 use crate::lease::status;
 use crate::logging;
 use crate::wire::exporter_service_server::ExporterService;
 use crate::wire::router_service_server::RouterService;
+use crate::wire::value::{from_wire, to_wire};
 use crate::wire::{
     DriverCallRequest, DriverCallResponse, EndSessionRequest, EndSessionResponse, ExporterStatus,
     GetReportResponse, GetStatusRequest, GetStatusResponse, LogSource, LogStreamResponse,
@@ -63,7 +63,7 @@ impl ExporterService for Service {
         let origin = Peer::of(&request)?.origin;
         let DriverCallRequest { uuid, method, args } = request.into_inner();
         let admitted = self.admit(origin, &uuid, &method, Shape::Unary)?;
-        let args: Vec<_> = args.into_iter().map(from_wire).collect();
+        let args: Vec<_> = args.into_iter().map(|arg| from_wire(Some(arg))).collect();
         let resources = self.bench.resources.for_call(admitted.node.id, &args);
         let call = Call { method: &method, args: Args::new(args), resources: &resources };
         let result = admitted.run(admitted.node.driver.call(call)).await?;
@@ -82,7 +82,7 @@ impl ExporterService for Service {
         let origin = Peer::of(&request)?.origin;
         let StreamingDriverCallRequest { uuid, method, args } = request.into_inner();
         let admitted = self.admit(origin, &uuid, &method, Shape::Items)?;
-        let args: Vec<_> = args.into_iter().map(from_wire).collect();
+        let args: Vec<_> = args.into_iter().map(|arg| from_wire(Some(arg))).collect();
         let resources = self.bench.resources.for_call(admitted.node.id, &args);
         let call = Call { method: &method, args: Args::new(args), resources: &resources };
         let items = admitted.run(admitted.node.driver.items(call)).await?;

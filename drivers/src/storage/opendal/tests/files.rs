@@ -148,7 +148,7 @@ async fn a_file_is_read_from_its_position() {
     bench.write("file", b"0123456789").await.unwrap();
     let fd = bench.open("file", "rb").await;
     for (args, position) in [
-        (json!([fd, 3.0]), json!(3)),
+        (json!([fd, 3]), json!(3)),
         (json!([fd, 2, 1]), json!(5)),
         (json!([fd, -2, 2]), json!(8)),
         (json!([fd, 100, 0]), json!(100)),
