@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
-use tokio::process::Command;
+use tokio::process::{ChildStdin, Command};
 use tokio::time::Instant;
 
 use crate::known::Known;
@@ -161,6 +161,15 @@ impl Bench {
     /// Starts a process whose output belongs into the report of a failure.
     pub(crate) fn start(&self, title: &str, command: Command) -> Result<Process> {
         Process::start(title, command).inspect(|process| self.watch(process))
+    }
+
+    /// The same, with a pipe to the process.
+    pub(crate) fn start_with_input(
+        &self,
+        title: &str,
+        command: Command,
+    ) -> Result<(Process, ChildStdin)> {
+        Process::start_with_input(title, command).inspect(|(process, _)| self.watch(process))
     }
 
     fn watch(&self, process: &Process) {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-use tokio::process::Command;
+use tokio::process::{ChildStdin, Command};
 
 use crate::bench::Bench;
 use crate::process::{Ended, Output, Process};
@@ -70,6 +70,12 @@ impl<'b> Client<'b> {
     /// Starts `j ARGUMENTS`.
     pub(crate) fn start_j(&self, arguments: &[&str]) -> Result<Process> {
         self.bench.start(&format!("j {}", arguments.join(" ")), self.j_command(arguments))
+    }
+
+    /// Starts `j ARGUMENTS` with a pipe to its input.
+    pub(crate) fn start_j_with_input(&self, arguments: &[&str]) -> Result<(Process, ChildStdin)> {
+        self.bench
+            .start_with_input(&format!("j {}", arguments.join(" ")), self.j_command(arguments))
     }
 
     fn j_command(&self, arguments: &[&str]) -> Command {

@@ -31,6 +31,13 @@ pub(crate) enum Known {
     /// Driver calls are let through whatever the status is: the refusal is a coroutine that nobody
     /// awaits.
     CallsAreNotGated,
+    /// A compressor on the way to the client is never flushed, so that a compressed dump lacks its
+    /// end.
+    SinksAreNotFlushed,
+    /// The `Location` of a redirect is taken for a whole URL, so that a relative one fails.
+    RelativeRedirects,
+    /// When a serial device disappears, the stream to the client neither ends nor fails.
+    UnpluggedStalls,
     /// An unquoted `on:` in `methods_description` is a boolean in YAML 1.1, and the whole driver
     /// silently becomes an empty composite.
     UnquotedOnDropsTheDriver,

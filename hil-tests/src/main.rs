@@ -6,7 +6,8 @@
 //! ([`subject`]) is the exporter it is tried on: the reference, which shows that the case states
 //! the protocol and not our reading of it, or Hilt. Where the reference itself is wrong, the case
 //! asks for what is right, and [`known`] lists what the reference does instead; that, too, is
-//! checked.
+//! checked. **Peers** ([`peers`]) stand at the far end of a driver: the device on the serial line,
+//! the web server with the image.
 //!
 //! One case on one subject is a trial, named `hilt::power::on_off`. `EXPORTER_UNDER_TEST`
 //! (`python`, `hilt`, `both`) chooses the subjects. Trials need the virtual environment and the
@@ -16,6 +17,7 @@ mod bench;
 mod cases;
 mod client;
 mod known;
+mod peers;
 mod prepared;
 mod process;
 mod subject;

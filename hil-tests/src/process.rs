@@ -10,8 +10,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -42,6 +42,17 @@ impl Process {
     pub(crate) fn start(title: &str, mut command: Command) -> Result<Self> {
         command.stdin(Stdio::null());
         Self::spawn(title, command)
+    }
+
+    /// Starts `command` and returns the pipe to its standard input with it.
+    pub(crate) fn start_with_input(
+        title: &str,
+        mut command: Command,
+    ) -> Result<(Self, ChildStdin)> {
+        command.stdin(Stdio::piped());
+        let mut process = Self::spawn(title, command)?;
+        let input = process.child.stdin.take().context("the input was piped")?;
+        Ok((process, input))
     }
 
     fn spawn(title: &str, mut command: Command) -> Result<Self> {
@@ -116,6 +127,12 @@ async fn read(
     while let Ok(length @ 1..) = stream.read(&mut chunk).await {
         seen.send_modify(|output| side(output).extend_from_slice(&chunk[..length]));
     }
+}
+
+/// Writes `bytes` to a process and closes its input.
+pub(crate) async fn feed(mut input: ChildStdin, bytes: &[u8]) -> Result<()> {
+    input.write_all(bytes).await.context("writing to a process")?;
+    input.shutdown().await.context("closing the input of a process")
 }
 
 /// What a process printed.

@@ -1,13 +1,20 @@
 //! The cases, one file a theme.
 
 mod access;
+mod clients;
+mod flash;
+mod flash_from_web;
 mod hook_output;
 mod hooks;
 mod lease;
 mod lease_end;
 mod logs;
+mod network;
 mod power;
+mod serial;
+mod shell;
 mod stopping;
+mod storage;
 mod tree;
 
 use std::pin::Pin;
@@ -58,6 +65,13 @@ pub(crate) fn all() -> Vec<Case> {
         hook_output::cases(),
         logs::cases(),
         access::cases(),
+        clients::cases(),
+        serial::cases(),
+        network::cases(),
+        shell::cases(),
+        storage::cases(),
+        flash::cases(),
+        flash_from_web::cases(),
     ]
     .concat()
 }
