@@ -38,6 +38,11 @@ pub(crate) enum Known {
     RelativeRedirects,
     /// When a serial device disappears, the stream to the client neither ends nor fails.
     UnpluggedStalls,
+    /// An error text longer than 8 to 16 KiB exceeds what the client accepts as metadata, and the client
+    /// gets RESOURCE_EXHAUSTED instead of the error.
+    LongErrorsAreLost,
+    /// Frames of other types than DATA and GOAWAY reach the driver as empty chunks.
+    OtherFramesAreData,
     /// An unquoted `on:` in `methods_description` is a boolean in YAML 1.1, and the whole driver
     /// silently becomes an empty composite.
     UnquotedOnDropsTheDriver,

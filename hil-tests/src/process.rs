@@ -148,6 +148,11 @@ impl Output {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 
+    /// Standard error, as text.
+    pub(crate) fn stderr(&self) -> String {
+        String::from_utf8_lossy(&self.stderr).into_owned()
+    }
+
     /// The lines of standard output.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.stdout().lines().map(str::to_owned).collect()

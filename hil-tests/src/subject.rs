@@ -45,6 +45,13 @@ pub(crate) fn under_test() -> Result<Vec<Subject>> {
     }
 }
 
+/// Starts `SUBJECT run ARGUMENTS`, for cases about the command line itself.
+pub(crate) fn run(bench: &Bench, arguments: &[&str]) -> Result<Process> {
+    let mut command = command(bench)?;
+    command.args(arguments);
+    bench.start(&format!("{} run {}", bench.subject(), arguments.join(" ")), command)
+}
+
 fn command(bench: &Bench) -> Result<Command> {
     let program = match bench.subject() {
         Subject::Python => bench.prepared().reference.join("jmp"),

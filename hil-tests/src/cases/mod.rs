@@ -2,6 +2,8 @@
 
 mod access;
 mod clients;
+mod command_line;
+mod errors;
 mod flash;
 mod flash_from_web;
 mod hook_output;
@@ -15,6 +17,7 @@ mod serial;
 mod shell;
 mod stopping;
 mod storage;
+mod streams;
 mod tree;
 
 use std::pin::Pin;
@@ -72,6 +75,9 @@ pub(crate) fn all() -> Vec<Case> {
         storage::cases(),
         flash::cases(),
         flash_from_web::cases(),
+        streams::cases(),
+        errors::cases(),
+        command_line::cases(),
     ]
     .concat()
 }
