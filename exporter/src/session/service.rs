@@ -149,7 +149,12 @@ impl RouterService for Service {
             handle::StreamRequest::Driver { uuid, method } => {
                 let admitted = self.admit(origin, &uuid, &method, Shape::Bytes)?;
                 let device = admitted.run(admitted.node.driver.connect(&method)).await?;
-                let replies = bytes::connect(device, request.into_inner(), &self.bench.tasks);
+                let replies = bytes::connect(
+                    device,
+                    request.into_inner(),
+                    &admitted.permit,
+                    &self.bench.tasks,
+                );
                 Ok(Response::new(admitted.limit(replies, &self.bench.serving)))
             }
             handle::StreamRequest::Resource { uuid, x_jmp_content_encoding: encoding } => {

@@ -2,11 +2,13 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use drivers::{ByteStream, ChunkReader, ChunkWriter, DriverError};
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt as _, stream};
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Status, Streaming};
@@ -16,6 +18,9 @@ use super::admission::Permit;
 use super::failure::status_of;
 use super::frame;
 use crate::wire::{StreamRequest, StreamResponse};
+
+/// How long a device may take for what a client had sent before it hung up.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What the client hears on a stream.
 pub type Replies = BoxStream<'static, Result<StreamResponse, Status>>;
@@ -27,17 +32,25 @@ pub type Replies = BoxStream<'static, Result<StreamResponse, Status>>;
 pub fn connect(
     device: ByteStream,
     frames: Streaming<StreamRequest>,
+    permit: &Permit,
     tasks: &TaskTracker,
 ) -> Replies {
     let (finished, client_end) = oneshot::channel();
     let hang_up = CancellationToken::new();
     let hung_up = hang_up.clone();
-    let writer = device.writer;
+    let (writer, period) = (device.writer, permit.period().clone());
     let client_direction = async move {
+        let last_words = async {
+            hung_up.cancelled().await;
+            sleep(LAST_WORDS).await;
+        };
         tokio::select! {
             end = to_device(writer, frames) => drop(finished.send(end)),
-            // The client no longer listens; the device is let go at once.
-            () = hung_up.cancelled() => {}
+            // The device is for somebody else now.
+            () = period.cancelled() => {}
+            // The client no longer listens, and with it the frames end; but a device that is slow
+            // to take them must not be held for ever.
+            () = last_words => {}
         }
     };
     tasks.spawn(client_direction.in_current_span());

@@ -1,0 +1,103 @@
+//! A device on a serial line: the leader of a pseudo-terminal whose follower is the port that the
+//! driver opens.
+
+use std::os::fd::OwnedFd;
+
+use anyhow::{Context as _, Result, ensure};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::pty::openpty;
+use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
+use nix::unistd::{read, ttyname, write};
+
+use crate::bench::POLL;
+use crate::process::patiently;
+
+/// The device's end of the line. Dropping it is pulling the cable.
+#[derive(Debug)]
+pub(crate) struct Device {
+    /// Non-blocking.
+    leader: OwnedFd,
+    port: String,
+}
+
+impl Device {
+    /// Makes a line without echo and line editing, as a serial port is.
+    pub(crate) fn new() -> Result<Self> {
+        let pair = openpty(None, None).context("opening a pseudo-terminal")?;
+        let mut line = tcgetattr(&pair.slave).context("reading the line settings")?;
+        cfmakeraw(&mut line);
+        tcsetattr(&pair.slave, SetArg::TCSANOW, &line).context("setting the line to raw")?;
+        let port = ttyname(&pair.slave).context("naming the port")?.display().to_string();
+        fcntl(&pair.master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
+            .context("setting the line to non-blocking")?;
+        Ok(Self { leader: pair.master, port })
+    }
+
+    /// The path of the port.
+    pub(crate) fn port(&self) -> &str {
+        &self.port
+    }
+
+    /// Sends a few bytes to the port; the line buffers them.
+    pub(crate) fn send(&self, bytes: &[u8]) -> Result<()> {
+        let sent = write(&self.leader, bytes).context("sending to the port")?;
+        ensure!(sent == bytes.len(), "the line took {sent} of {} bytes", bytes.len());
+        Ok(())
+    }
+
+    /// Receives as many bytes as `expected` has, and insists on these.
+    pub(crate) async fn receives(&self, expected: &[u8]) -> Result<()> {
+        let mut received = Vec::new();
+        let complete = async {
+            while received.len() < expected.len() {
+                match self.line()? {
+                    Line::Bytes(bytes) => received.extend(bytes),
+                    Line::Quiet | Line::Closed => tokio::time::sleep(POLL).await,
+                }
+            }
+            Ok::<(), anyhow::Error>(())
+        };
+        let awaited = format!("{:?} to arrive at the device", String::from_utf8_lossy(expected));
+        patiently(&awaited, complete).await??;
+        ensure!(
+            received == expected,
+            "the device received {:?}",
+            String::from_utf8_lossy(&received)
+        );
+        Ok(())
+    }
+
+    /// Waits until nobody has the port open.
+    pub(crate) async fn is_released(&self) -> Result<()> {
+        let released = async {
+            loop {
+                match self.line()? {
+                    Line::Closed => return Ok::<(), anyhow::Error>(()),
+                    Line::Bytes(_) => {}
+                    Line::Quiet => tokio::time::sleep(POLL).await,
+                }
+            }
+        };
+        patiently("the port to be closed", released).await?
+    }
+
+    fn line(&self) -> Result<Line> {
+        let mut chunk = [0; 4096];
+        match read(&self.leader, &mut chunk) {
+            Ok(length) => Ok(Line::Bytes(chunk[..length].to_vec())),
+            Err(Errno::EAGAIN) => Ok(Line::Quiet),
+            Err(Errno::EIO) => Ok(Line::Closed),
+            Err(error) => Err(error).context("receiving from the port"),
+        }
+    }
+}
+
+/// What there is to read on the line.
+enum Line {
+    Bytes(Vec<u8>),
+    /// The port is open and nothing was sent.
+    Quiet,
+    /// Nobody has the port open.
+    Closed,
+}

@@ -1,0 +1,204 @@
+//! The exporters that a case can be tried on, and how one is started.
+
+use std::env;
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::id;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use indoc::indoc;
+use nix::sys::signal::Signal;
+use tokio::net::TcpStream;
+use tokio::process::Command;
+
+use crate::bench::{Bench, POLL};
+use crate::client::Client;
+use crate::process::{Ended, Process, patiently};
+
+/// An exporter under test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// `jmp run` of the reference.
+    Python,
+    /// `hilt run`.
+    Hilt,
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Python => "python",
+            Self::Hilt => "hilt",
+        })
+    }
+}
+
+/// The subjects that `EXPORTER_UNDER_TEST` asks for.
+pub(crate) fn under_test() -> Result<Vec<Subject>> {
+    match env::var("EXPORTER_UNDER_TEST").as_deref() {
+        Err(env::VarError::NotPresent) | Ok("both") => Ok(vec![Subject::Python, Subject::Hilt]),
+        Ok("python") => Ok(vec![Subject::Python]),
+        Ok("hilt") => Ok(vec![Subject::Hilt]),
+        other => bail!("EXPORTER_UNDER_TEST is {other:?}; it has to be python, hilt or both"),
+    }
+}
+
+/// Starts `SUBJECT run ARGUMENTS`, for cases about the command line itself.
+pub(crate) fn run(bench: &Bench, arguments: &[&str]) -> Result<Process> {
+    let mut command = command(bench)?;
+    command.args(arguments);
+    bench.start(&format!("{} run {}", bench.subject(), arguments.join(" ")), command)
+}
+
+fn command(bench: &Bench) -> Result<Command> {
+    let program = match bench.subject() {
+        Subject::Python => bench.prepared().reference.join("jmp"),
+        Subject::Hilt => bench.prepared().built.join("hilt"),
+    };
+    ensure!(
+        program.is_file(),
+        "{} is missing: run hil-tests/run, which builds it",
+        program.display()
+    );
+    let mut command = bench.command(program);
+    // What a hook may not inherit as it is.
+    command.arg("run").envs([("PS1", "$ "), ("TERM", "xterm-256color")]);
+    Ok(command)
+}
+
+/// A complete exporter configuration: `body` is everything but the head.
+pub(crate) fn config(body: &str) -> String {
+    let head = indoc! {"
+        apiVersion: jumpstarter.dev/v1alpha1
+        kind: ExporterConfig
+        metadata: {namespace: default, name: bench}
+    "};
+    format!("{head}{body}")
+}
+
+/// A TCP port of the loopback interface that nobody listens on. Below the range from which the
+/// kernel picks ports for outgoing connections, so that no client takes it before the exporter
+/// does.
+pub(crate) fn free_port() -> Result<u16> {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    const FIRST: u16 = 20_000;
+    const COUNT: u16 = 12_000;
+    // Runners at work at the same time start at different places.
+    let start = u16::try_from(id() % u32::from(COUNT)).context("a remainder is smaller")?;
+    for _ in 0..COUNT {
+        let port = FIRST + NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(start) % COUNT;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("every port from {FIRST} on is taken")
+}
+
+/// How a running exporter is to be started; see [`Exporter::with`].
+#[derive(Debug)]
+pub(crate) struct Start<'b> {
+    bench: &'b Bench,
+    config: String,
+    passphrase: Option<&'static str>,
+    certificate: Option<Certificate>,
+}
+
+/// A self-signed certificate and its key, as files.
+#[derive(Clone, Debug)]
+pub(crate) struct Certificate {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+impl<'b> Start<'b> {
+    /// Asks clients for a passphrase.
+    pub(crate) const fn passphrase(mut self, passphrase: &'static str) -> Self {
+        self.passphrase = Some(passphrase);
+        self
+    }
+
+    /// Serves TLS instead of plain text.
+    pub(crate) fn tls(mut self, certificate: Certificate) -> Self {
+        self.certificate = Some(certificate);
+        self
+    }
+
+    /// Starts it, and returns as soon as it accepts connections, which may be while its beforeLease
+    /// hook runs.
+    pub(crate) async fn start(self) -> Result<Exporter<'b>> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+        let config = self.bench.write("exporter.yaml", &self.config)?;
+        let mut command = command(self.bench)?;
+        command
+            .arg("--exporter-config")
+            .arg(config)
+            .arg("--tls-grpc-listener")
+            .arg(address.to_string());
+        match &self.certificate {
+            Some(tls) => {
+                command.arg("--tls-cert").arg(&tls.certificate).arg("--tls-key").arg(&tls.key)
+            }
+            None => command.arg("--tls-grpc-insecure"),
+        };
+        if let Some(passphrase) = self.passphrase {
+            command.args(["--passphrase", passphrase]);
+        }
+        let mut process =
+            self.bench.start(&format!("the exporter ({})", self.bench.subject()), command)?;
+        patiently("the exporter to accept connections", accepts(address, &mut process)).await??;
+        let client = Client::new(
+            self.bench,
+            address,
+            self.passphrase,
+            self.certificate.map(|tls| tls.certificate),
+        );
+        Ok(Exporter { process, client })
+    }
+}
+
+/// Waits until somebody accepts connections at `address`, or the process that should has ended.
+async fn accepts(address: SocketAddr, process: &mut Process) -> Result<()> {
+    while TcpStream::connect(address).await.is_err() {
+        if let Some(status) = process.ended()? {
+            bail!("the exporter ended with {status} before it accepted connections");
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    Ok(())
+}
+
+/// A running exporter under test.
+#[derive(Debug)]
+pub(crate) struct Exporter<'b> {
+    process: Process,
+    client: Client<'b>,
+}
+
+impl<'b> Exporter<'b> {
+    /// Starts an exporter without TLS and passphrase; `body` is its configuration without the head.
+    pub(crate) async fn start(bench: &'b Bench, body: &str) -> Result<Self> {
+        Self::with(bench, body).start().await
+    }
+
+    /// The same with more to say about it.
+    pub(crate) fn with(bench: &'b Bench, body: &str) -> Start<'b> {
+        Start { bench, config: config(body), passphrase: None, certificate: None }
+    }
+
+    /// The client that knows where it listens and how to be let in.
+    pub(crate) const fn client(&self) -> &Client<'b> {
+        &self.client
+    }
+
+    /// Sends a signal to its main process, as a service manager would.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        self.process.signal(signal)
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ends(self) -> Result<Ended> {
+        self.process.ends().await.context("the exporter")
+    }
+}
