@@ -22,8 +22,7 @@ use crate::session::listener::{self, Listener};
 use crate::session::log::Log;
 use crate::shutdown::Shutdown;
 
-/// How long devices may take to close when the exporter is told to stop at once, and how long
-/// tasks that move bytes may take to notice that it is over.
+/// How long tasks that move bytes may take to notice that it is over.
 const LAST_MOMENT: Duration = Duration::from_secs(2);
 
 /// An exporter that serves clients on a listener of its own, without a controller.
@@ -74,17 +73,13 @@ impl Standalone {
         let Self { bench, actor, serving } = self;
         let (origin, stop) = (Origin::Client, serving.clone());
         let server = listener::serve(listener, origin, Arc::clone(&bench), passphrase, stop);
-        let leases = actor.run(shutdown.drain.clone()).instrument(bench.span.clone());
+        let leases = actor.run(shutdown).instrument(bench.span.clone());
         tokio::pin!(server);
         let code = tokio::select! {
             code = leases => code,
             failed = &mut server => {
                 failed?;
                 anyhow::bail!("the listener has closed");
-            }
-            () = shutdown.abort.cancelled() => {
-                timeout(LAST_MOMENT, bench.tree.close()).await.ok();
-                1
             }
         };
         serving.cancel();

@@ -1,6 +1,7 @@
 //! `hilt`, and `j` where it is called by that name.
 
 use std::env;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -8,11 +9,15 @@ use clap::Parser as _;
 use exporter::cli::Cli;
 use exporter::j;
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
     if is_called_j() {
-        return Ok(j::main());
+        return j::main();
     }
-    Cli::parse().run()
+    Cli::parse().run().unwrap_or_else(|error| {
+        // There is nobody left to tell if stderr is closed.
+        writeln!(io::stderr(), "hilt: {error:#}").ok();
+        ExitCode::FAILURE
+    })
 }
 
 /// Sessions put a link of this name to this program where their hooks find it.

@@ -22,4 +22,4 @@ mod run;
 pub use command::{Invocation, Script};
 pub use environment::Environment;
 pub use outcome::{Ending, Outcome, Process, StartError};
-pub use run::Run;
+pub use run::{Run, Stop};

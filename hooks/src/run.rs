@@ -29,6 +29,15 @@ const KILL_LIMIT: Duration = Duration::from_secs(5);
 /// How long to listen for more output where a survivor keeps the terminal open.
 const DRAIN_LIMIT: Duration = Duration::from_millis(500);
 
+/// Ends a run from outside, in two degrees of urgency. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    /// Its processes are asked to end, and get their grace.
+    pub asked: CancellationToken,
+    /// They are killed.
+    pub killed: CancellationToken,
+}
+
 /// A script that is ready to run.
 #[derive(Debug, Clone)]
 pub struct Run {
@@ -49,13 +58,9 @@ pub struct Run {
 impl Run {
     /// Runs the script, and hands each line that it writes to `sink` as it is written.
     ///
-    /// Returns when the script and everything that it started are gone. Cancelling ends them, with
-    /// the same grace; so does dropping the future, without any.
-    pub async fn run(
-        &self,
-        sink: &mut (dyn FnMut(String) + Send),
-        cancel: &CancellationToken,
-    ) -> Outcome {
+    /// Returns when the script and everything that it started are gone. Dropping the future kills
+    /// them, too.
+    pub async fn run(&self, sink: &mut (dyn FnMut(String) + Send), stop: &Stop) -> Outcome {
         let started_at = Instant::now();
         let mut environment = self.environment.clone();
         environment.set(RUN_VARIABLE, self.id.to_string());
@@ -71,8 +76,8 @@ impl Run {
         let mut pump = Pump { output: started.output, lines: Lines::default(), sink };
 
         let supervise = async {
-            let ending = leader.ending(self.limit, cancel).await;
-            let cleared = leader.clear(self.grace).await;
+            let ending = leader.ending(self.limit, stop).await;
+            let cleared = leader.clear(self.grace, stop).await;
             (ending, cleared)
         };
         let (ending, cleared) = tokio::select! {
@@ -128,7 +133,7 @@ impl Leader {
     }
 
     /// Waits for the script to end, for its time limit, or for the run to be cancelled.
-    async fn ending(&mut self, limit: Duration, cancel: &CancellationToken) -> Ending {
+    async fn ending(&mut self, limit: Duration, stop: &Stop) -> Ending {
         let limit = sleep(limit);
         tokio::pin!(limit);
         loop {
@@ -138,7 +143,8 @@ impl Leader {
             tokio::select! {
                 _ = self.children.recv() => {}
                 () = &mut limit => return Ending::TimedOut,
-                () = cancel.cancelled() => return Ending::Cancelled,
+                () = stop.asked.cancelled() => return Ending::Cancelled,
+                () = stop.killed.cancelled() => return Ending::Cancelled,
             }
         }
     }
@@ -154,11 +160,12 @@ impl Leader {
     }
 
     /// Ends every process of the run: SIGTERM, then after `grace` SIGKILL.
-    async fn clear(&mut self, grace: Duration) -> Cleared {
+    async fn clear(&mut self, grace: Duration, stop: &Stop) -> Cleared {
         let leftovers = self.family.living();
-        let survivors = match self.end_all(Signal::SIGTERM, grace).await {
-            stubborn if stubborn.is_empty() => stubborn,
-            _ => self.end_all(Signal::SIGKILL, KILL_LIMIT).await,
+        let asked = stop.killed.run_until_cancelled(self.end_all(Signal::SIGTERM, grace)).await;
+        let survivors = match asked {
+            Some(stubborn) if stubborn.is_empty() => stubborn,
+            Some(_) | None => self.end_all(Signal::SIGKILL, KILL_LIMIT).await,
         };
         Cleared { leftovers, survivors }
     }

@@ -6,8 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use hooks::{Ending, Environment, Outcome, Run, Script};
-use tokio_util::sync::CancellationToken;
+use hooks::{Ending, Environment, Outcome, Run, Script, Stop};
 use uuid::Uuid;
 
 /// A run of `script` as a hook without settings would do it.
@@ -24,7 +23,7 @@ fn hook(script: &str, exec: Option<&str>) -> Run {
 
 async fn run(hook: &Run) -> (Outcome, Vec<String>) {
     let mut lines = Vec::new();
-    let outcome = hook.run(&mut |line| lines.push(line), &CancellationToken::new()).await;
+    let outcome = hook.run(&mut |line| lines.push(line), &Stop::default()).await;
     assert_eq!(alive(hook.id), 0, "a process of the run is left");
     (outcome, lines)
 }
@@ -77,15 +76,15 @@ async fn a_signal_is_told_from_an_exit_code() {
 #[tokio::test]
 async fn lines_arrive_while_the_script_runs() {
     let hook = hook("echo first; read -r answer; echo never", None);
-    let cancel = CancellationToken::new();
+    let stop = Stop::default();
     let mut lines = Vec::new();
     let outcome = hook
         .run(
             &mut |line| {
                 lines.push(line);
-                cancel.cancel();
+                stop.asked.cancel();
             },
-            &cancel,
+            &stop,
         )
         .await;
     assert!(matches!(outcome.ending, Ending::Cancelled), "{outcome:?}");
@@ -95,14 +94,14 @@ async fn lines_arrive_while_the_script_runs() {
 #[tokio::test]
 async fn an_unfinished_line_is_passed_on_after_a_moment() {
     let hook = hook("printf 'password: '; exec sleep 30", None);
-    let cancel = CancellationToken::new();
+    let stop = Stop::default();
     let mut lines = Vec::new();
     hook.run(
         &mut |line| {
             lines.push(line);
-            cancel.cancel();
+            stop.asked.cancel();
         },
-        &cancel,
+        &stop,
     )
     .await;
     assert_eq!(lines, ["password:"]);
@@ -178,9 +177,9 @@ async fn dropping_a_run_ends_its_processes() {
     let mut sink = |_| {
         ready.take().map(|ready| ready.send(()));
     };
-    let cancel = CancellationToken::new();
+    let stop = Stop::default();
     tokio::select! {
-        _ = hook.run(&mut sink, &cancel) => panic!("the run ended by itself"),
+        _ = hook.run(&mut sink, &stop) => panic!("the run ended by itself"),
         _ = is_ready => {}
     }
     // The kill is sent before the drop returns; the kernel needs a moment to carry it out.
@@ -190,6 +189,27 @@ async fn dropping_a_run_ends_its_processes() {
         }
     };
     tokio::time::timeout(Duration::from_secs(5), gone).await.expect("the processes are ended");
+}
+
+#[tokio::test]
+async fn a_killed_run_gets_no_grace() {
+    let hook = Run {
+        grace: Duration::from_secs(1000),
+        ..hook("trap '' TERM; echo ready; while :; do sleep 1000; done", None)
+    };
+    let stop = Stop::default();
+    let outcome = hook
+        .run(
+            &mut |_| {
+                stop.asked.cancel();
+                stop.killed.cancel();
+            },
+            &stop,
+        )
+        .await;
+    assert!(matches!(outcome.ending, Ending::Cancelled), "{outcome:?}");
+    assert!(outcome.survivors.is_empty());
+    assert_eq!(alive(hook.id), 0);
 }
 
 #[tokio::test]

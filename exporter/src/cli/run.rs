@@ -46,13 +46,13 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let config = self.source.load()?;
         let Some(bind) = &self.tls_grpc_listener else {
             bail!(
                 "give --tls-grpc-listener [HOST:]PORT to serve clients directly; \
                  being scheduled by a controller is not supported by this version"
             );
         };
-        let config = self.source.load()?;
         if self.tls_grpc_insecure && self.passphrase.is_some() {
             tracing::warn!("without TLS, the passphrase will be transmitted in plaintext");
         }

@@ -2,7 +2,9 @@
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::time::Duration;
 
+use hooks::Stop;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -16,6 +18,11 @@ use super::status::Publisher;
 use crate::lifecycle::LeaseHooks;
 use crate::session::Session;
 use crate::session::bench::Bench;
+use crate::shutdown::Shutdown;
+
+/// How long a hook may take to die, and devices to close, when there is no time left. A process in
+/// the middle of a transfer can't be killed before its device answers.
+const LAST_MOMENT: Duration = Duration::from_secs(5);
 
 /// What the rest of the exporter may ask of the lease. Clones are the same.
 #[derive(Debug, Clone, Default)]
@@ -42,7 +49,7 @@ pub struct Actor {
     /// What the present lease's hooks need.
     session: Option<Arc<Session>>,
     /// Ends the hook that runs.
-    hook_cancel: CancellationToken,
+    hook_stop: Stop,
     /// Whether the machine has been told to stop.
     stopping: bool,
     /// The work of effects; each ends with what there is to tell the machine.
@@ -74,22 +81,35 @@ impl Actor {
             hooks,
             handle,
             session: None,
-            hook_cancel: CancellationToken::new(),
+            hook_stop: Stop::default(),
             stopping: false,
             work: JoinSet::new(),
         }
     }
 
-    /// Serves leases until `drain` is cancelled and the last one is over; returns the exit code.
-    pub async fn run(mut self, drain: CancellationToken) -> u8 {
+    /// Serves leases until it is told to stop, and the last one is over; returns the exit code.
+    pub async fn run(mut self, shutdown: &Shutdown) -> u8 {
         loop {
-            let event = self.next_event(&drain).await;
+            let next = self.next_event(&shutdown.drain);
+            let Some(event) = shutdown.abort.run_until_cancelled(next).await else {
+                self.abort().await;
+                return 1;
+            };
             if let Some(code) = self.take(event) {
                 // Who waits for the last word gets the chance to hear it.
                 timeout(LINGER, self.bench.status.seen_by_all()).await.ok();
                 return code;
             }
         }
+    }
+
+    /// Gives up everything at once: a hook that runs is killed, devices are closed.
+    async fn abort(mut self) {
+        self.publisher.end_period();
+        self.hook_stop.killed.cancel();
+        let hook_is_gone = async { while self.work.join_next().await.is_some() {} };
+        timeout(LAST_MOMENT, hook_is_gone).await.ok();
+        timeout(LAST_MOMENT, self.bench.tree.close()).await.ok();
     }
 
     async fn next_event(&mut self, drain: &CancellationToken) -> Event {
@@ -144,7 +164,7 @@ impl Actor {
         match effect {
             Effect::OpenSession(epoch, lease) => self.open(epoch, lease),
             Effect::RunHook(epoch, phase) => self.run_hook(epoch, phase),
-            Effect::CancelHook => self.hook_cancel.cancel(),
+            Effect::CancelHook => self.hook_stop.asked.cancel(),
             Effect::Publish(status, message) => {
                 tracing::info!(%status, "{status}: {message}");
                 self.publisher.publish(status, message);
@@ -177,11 +197,11 @@ impl Actor {
 
     fn run_hook(&mut self, epoch: Epoch, phase: Phase) {
         let Some(session) = self.session.clone() else { return };
-        self.hook_cancel = CancellationToken::new();
+        self.hook_stop = Stop::default();
         let (hooks, log) = (self.hooks.clone(), self.bench.log.clone());
-        let cancel = self.hook_cancel.clone();
+        let stop = self.hook_stop.clone();
         self.spawn(async move {
-            Done::Hook(epoch, phase, hooks.run(phase, session.scene(), &log, &cancel).await)
+            Done::Hook(epoch, phase, hooks.run(phase, session.scene(), &log, &stop).await)
         });
     }
 

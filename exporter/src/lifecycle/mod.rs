@@ -8,8 +8,7 @@ mod verdict;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hooks::{Outcome, Run};
-use tokio_util::sync::CancellationToken;
+use hooks::{Outcome, Run, Stop};
 use uuid::Uuid;
 
 pub use self::environment::Scene;
@@ -60,15 +59,9 @@ impl LeaseHooks {
         Plan { before: self.before.is_some(), after: self.after.is_some(), exit_on_lease_end }
     }
 
-    /// Runs a hook to its end. Its lines, and what is to be said of it, go to `log`. A cancelled
-    /// hook has passed: whoever cancels it goes on without it.
-    pub async fn run(
-        &self,
-        phase: Phase,
-        scene: &Scene,
-        log: &Log,
-        cancel: &CancellationToken,
-    ) -> Report {
+    /// Runs a hook to its end. Its lines, and what is to be said of it, go to `log`. A hook that was
+    /// stopped has passed: whoever stops it goes on without it.
+    pub async fn run(&self, phase: Phase, scene: &Scene, log: &Log, stop: &Stop) -> Report {
         let (hook, source) = match phase {
             Phase::Before => (&self.before, Source::BeforeLeaseHook),
             Phase::After => (&self.after, Source::AfterLeaseHook),
@@ -92,7 +85,7 @@ impl LeaseHooks {
             tracing::info!(target: HOOK_OUTPUT, "{event}: {line}", event = phase.event());
             log.push(Record::new(Severity::Info, source, line));
         };
-        let outcome = run.run(&mut sink, cancel).await;
+        let outcome = run.run(&mut sink, stop).await;
         tell_of_leftovers(&outcome, source, log);
         let verdict = verdict::of(&outcome.ending, hook);
         if let Some((severity, line)) = verdict::line(&verdict) {

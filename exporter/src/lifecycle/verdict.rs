@@ -25,7 +25,7 @@ pub(super) fn of(ending: &Ending, hook: &LeaseHook) -> Verdict {
     }
 }
 
-/// What the log says of a failure.
+/// What the log says of a failure, to the letter of the reference: people have alarms on it.
 pub(super) fn line(verdict: &Verdict) -> Option<(Severity, String)> {
     match verdict {
         Verdict::Passed => None,
@@ -33,9 +33,11 @@ pub(super) fn line(verdict: &Verdict) -> Option<(Severity, String)> {
             Some((Severity::Warning, format!("{failure} (on_failure=warn, continuing)")))
         }
         Verdict::EndLease(failure) => {
-            Some((Severity::Error, format!("{failure} (on_failure=endLease)")))
+            Some((Severity::Error, format!("{failure} (on_failure=endLease, raising exception)")))
         }
-        Verdict::Exit(failure) => Some((Severity::Error, format!("{failure} (on_failure=exit)"))),
+        Verdict::Exit(failure) => {
+            Some((Severity::Error, format!("{failure} (on_failure=exit, raising exception)")))
+        }
     }
 }
 

@@ -1,14 +1,15 @@
 //! A device on a serial line: the leader of a pseudo-terminal whose follower is the port that the
 //! driver opens.
 
-use std::os::fd::OwnedFd;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 
 use anyhow::{Context as _, Result, ensure};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::pty::openpty;
+use nix::fcntl::OFlag;
+use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
-use nix::unistd::{read, ttyname, write};
+use nix::unistd::{read, write};
 
 use crate::bench::POLL;
 use crate::process::patiently;
@@ -17,21 +18,28 @@ use crate::process::patiently;
 #[derive(Debug)]
 pub(crate) struct Device {
     /// Non-blocking.
-    leader: OwnedFd,
+    leader: PtyMaster,
     port: String,
 }
 
 impl Device {
     /// Makes a line without echo and line editing, as a serial port is.
     pub(crate) fn new() -> Result<Self> {
-        let pair = openpty(None, None).context("opening a pseudo-terminal")?;
-        let mut line = tcgetattr(&pair.slave).context("reading the line settings")?;
+        // Closed in other trials' processes from the start: a line that they hold can't be pulled.
+        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+        let leader = posix_openpt(flags).context("opening a pseudo-terminal")?;
+        grantpt(&leader).and_then(|()| unlockpt(&leader)).context("unlocking the port")?;
+        let port = ptsname_r(&leader).context("naming the port")?;
+        let follower = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(OFlag::O_NOCTTY.bits())
+            .open(&port)
+            .context("opening the port")?;
+        let mut line = tcgetattr(&follower).context("reading the line settings")?;
         cfmakeraw(&mut line);
-        tcsetattr(&pair.slave, SetArg::TCSANOW, &line).context("setting the line to raw")?;
-        let port = ttyname(&pair.slave).context("naming the port")?.display().to_string();
-        fcntl(&pair.master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
-            .context("setting the line to non-blocking")?;
-        Ok(Self { leader: pair.master, port })
+        tcsetattr(&follower, SetArg::TCSANOW, &line).context("setting the line to raw")?;
+        Ok(Self { leader, port })
     }
 
     /// The path of the port.

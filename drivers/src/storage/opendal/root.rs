@@ -161,6 +161,10 @@ pub(super) fn failed(what: &str, path: &StoragePath, error: io::Error) -> Driver
     if error.kind() == io::ErrorKind::PermissionDenied && error.raw_os_error().is_none() {
         return outside(path);
     }
+    if error.kind() == io::ErrorKind::NotFound {
+        // Scripts look for this word, which OpenDAL begins its error with.
+        return DriverError::NotFound(format!("NotFound: {what} '{path}': {error}"));
+    }
     DriverError::io(format!("{what} '{path}'"), error)
 }
 

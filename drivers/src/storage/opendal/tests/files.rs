@@ -136,7 +136,10 @@ async fn only_regular_files_are_opened() {
         }
     }
     let missing = bench.call("open", json!(["nope", "rb"])).await;
-    assert_eq!(missing, Err("stat 'nope': No such file or directory (os error 2)".into()));
+    assert_eq!(
+        missing,
+        Err("NotFound: stat 'nope': No such file or directory (os error 2)".into())
+    );
     let mode = bench.call("open", json!(["nope", "ab"])).await;
     assert_eq!(mode, Err("argument 'mode': unknown variant `ab`, expected `rb` or `wb`".into()));
     assert_eq!(names(&bench.root()), ["dir", "socket"]);
