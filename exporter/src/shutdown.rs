@@ -10,6 +10,8 @@ use tokio_util::sync::CancellationToken;
 pub struct Shutdown {
     /// End the lease with its afterLease hook, then stop.
     pub drain: CancellationToken,
+    /// As `drain`, but for good: the hooks for that run, and the drivers are deleted.
+    pub down: CancellationToken,
     /// Stop now.
     pub abort: CancellationToken,
 }

@@ -2,6 +2,7 @@
 
 pub mod actor;
 pub mod machine;
+pub mod overview;
 pub mod standing;
 pub mod status;
 
