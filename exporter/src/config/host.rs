@@ -7,6 +7,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use nix::unistd::User;
+
 use super::decode::Item;
 
 /// Where programs are looked for without a `PATH`, as in the reference.
@@ -32,6 +34,14 @@ pub(super) fn check_interpreter(item: &Item<'_>, program: &str) {
     if !is_there {
         let message = format!("there is no program `{program}` here");
         item.warning(message, "install it, or give the path of an interpreter");
+    }
+}
+
+/// Warns about a user that isn't there.
+pub(super) fn check_user(item: &Item<'_>, name: &str) {
+    if !matches!(User::from_name(name), Ok(Some(_))) {
+        let message = format!("there is no user `{name}` here");
+        item.warning(message, "create the user, or check the name");
     }
 }
 

@@ -61,6 +61,8 @@ pub struct Config {
     pub exit_on_lease_end: bool,
     /// `labels`: what the lab of this host schedules by. A remote controller keeps its own labels.
     pub labels: BTreeMap<String, String>,
+    /// `allowWritableConfig`: run even where others may change what hooks do. Default: no.
+    pub allow_writable_config: bool,
     /// `python`: interpreter for `.py` hooks and for drivers in Python. Default: `python3` on PATH.
     pub python: Option<String>,
 }

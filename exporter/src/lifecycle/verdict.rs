@@ -19,7 +19,6 @@ pub(super) fn of(ending: &Ending, hook: &LeaseHook) -> Verdict {
     };
     match hook.on_failure {
         OnFailure::Warn => Verdict::Warned(failure),
-        // Quarantine is refused when the configuration is loaded.
         OnFailure::EndLease | OnFailure::Quarantine => Verdict::EndLease(failure),
         OnFailure::Exit => Verdict::Exit(failure),
     }

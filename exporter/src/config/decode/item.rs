@@ -59,12 +59,6 @@ impl<'a> Item<'a> {
         item
     }
 
-    /// The values of all its keys.
-    pub(super) fn values(&self) -> Vec<Self> {
-        let entries = self.node.entries().unwrap_or_default();
-        entries.iter().map(|entry| self.below(entry)).collect()
-    }
-
     /// Whether it is this text.
     pub(super) fn is(&self, text: &str) -> bool {
         matches!(&self.node.content, Content::Scalar(scalar) if scalar.text == text)
