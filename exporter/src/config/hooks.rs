@@ -51,6 +51,21 @@ pub struct Script {
     pub workdir: Option<PathBuf>,
 }
 
+impl Script {
+    /// The file that the script is: one line that names one. Its path is absolute.
+    ///
+    /// What is always text may be the path of a program all the same, which then is the script.
+    pub fn file(&self) -> Option<PathBuf> {
+        let line = self.text.trim();
+        let path = match (self.form, &self.workdir) {
+            (Form::Text, Some(workdir)) => workdir.join(line),
+            (Form::Text, None) | (Form::TextOrFile, _) => PathBuf::from(line),
+        };
+        let is_file = !line.is_empty() && !line.contains('\n') && path.is_file();
+        is_file.then(|| std::path::absolute(&path).unwrap_or(path))
+    }
+}
+
 /// How the text of a script is to be taken: each system that hooks come from has its own way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Form {

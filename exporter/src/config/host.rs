@@ -7,9 +7,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use nix::unistd::User;
+use nix::unistd::{User, geteuid};
 
 use super::decode::Item;
+use super::exposure;
 
 /// Where programs are looked for without a `PATH`, as in the reference.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
@@ -20,6 +21,13 @@ pub(super) fn check_script(item: &Item<'_>, script: &str) {
     if looks_like_a_path(script) && !Path::new(script).is_file() {
         let message = format!("`{script}` is no file here, so that it would run as a command");
         item.warning(message, "check the path");
+    }
+}
+
+/// Notes who else can change a script's file.
+pub(super) fn check_file(item: &Item<'_>, file: &Path) {
+    if let Some(exposure) = exposure::of_file(file, geteuid().as_raw()) {
+        item.exposed(exposure.message, exposure.hint);
     }
 }
 

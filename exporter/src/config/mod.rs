@@ -16,6 +16,7 @@ mod devices;
 pub mod discover;
 mod environment;
 pub mod export;
+mod exposure;
 pub mod hooks;
 mod host;
 mod load;
@@ -30,7 +31,7 @@ use std::time::Duration;
 pub use self::environment::Environment;
 pub use self::export::DriverNode;
 pub use self::hooks::Hooks;
-pub use self::load::{Loaded, load, parse};
+pub use self::load::{Loaded, load, load_to_run, parse};
 pub use self::mistake::{Mistake, Mistakes, Position, Severity};
 use crate::secret::Secret;
 

@@ -92,13 +92,14 @@ fn lifecycle_hook(keys: &mut Section<'_>) -> LifecycleHook {
         }
         events.iter().filter_map(lifecycle_event).collect()
     });
+    let script = Script {
+        text,
+        form: Form::Text,
+        timeout: timeout.unwrap_or_else(|| seconds(LIFECYCLE_TIMEOUT)),
+        ..surroundings(keys)
+    };
     LifecycleHook {
-        script: Script {
-            text,
-            form: Form::Text,
-            timeout: timeout.unwrap_or_else(|| seconds(LIFECYCLE_TIMEOUT)),
-            ..surroundings(keys)
-        },
+        script: checked(script, keys.get("run")),
         events: events.unwrap_or_else(|| LifecycleEvent::ALL.into()),
     }
 }
@@ -116,7 +117,15 @@ fn script(keys: &mut Section<'_>) -> Script {
     let text = script_text(keys, "script", Form::TextOrFile);
     let timeout = keys.get("timeout").and_then(|item| lease_timeout(&item));
     let timeout = timeout.unwrap_or_else(|| seconds(LEASE_TIMEOUT));
-    Script { text, timeout, ..surroundings(keys) }
+    checked(Script { text, timeout, ..surroundings(keys) }, keys.get("script"))
+}
+
+/// The script, after its file has been looked at, if it is one.
+pub(super) fn checked(script: Script, item: Option<Item<'_>>) -> Script {
+    if let (Some(item), Some(file)) = (item, script.file()) {
+        host::check_file(&item, &file);
+    }
+    script
 }
 
 /// What every hook has: `exec`, `env`, `user` and `workdir`.
@@ -251,21 +260,21 @@ mod tests {
               repair: {{script: x, workdir: /}}, lifecycle: [{{run: x, exec: /bin/sh, {env}}}], \
               quarantineAfter: 0}}"
         );
-        let hooks = read(&source, super::hooks);
+        let found = read(&source, hooks);
         let expected = Env {
             inherit: Inherit::Only(vec!["HOME".into()]),
             set: [("A".to_owned(), "1".to_owned())].into(),
         };
-        assert_eq!(hooks.before_lease.unwrap().script.env, expected);
-        let after = hooks.after_lease.unwrap().hook.script;
+        assert_eq!(found.before_lease.unwrap().script.env, expected);
+        let after = found.after_lease.unwrap().hook.script;
         assert_eq!((after.user.as_deref(), after.env), (Some("root"), Env::default()));
-        let repair = hooks.repair.unwrap().script;
+        let repair = found.repair.unwrap().script;
         assert_eq!((repair.workdir, repair.form), (Some("/".into()), Form::TextOrFile));
-        let [lifecycle] = &hooks.lifecycle[..] else { panic!("{:?}", hooks.lifecycle) };
+        let [lifecycle] = &found.lifecycle[..] else { panic!("{found:?}") };
         assert_eq!((&lifecycle.script.env, lifecycle.script.form), (&expected, Form::Text));
         assert_eq!(lifecycle.script.exec.as_deref(), Some("/bin/sh"));
-        assert_eq!(hooks.quarantine_after, 0);
-        let all = read("repair: {script: x, env: {inherit: all}}", super::hooks).repair.unwrap();
+        assert_eq!(found.quarantine_after, 0);
+        let all = read("repair: {script: x, env: {inherit: all}}", hooks).repair.unwrap();
         assert_eq!(all.script.env.inherit, Inherit::All);
     }
 

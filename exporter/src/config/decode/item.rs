@@ -79,6 +79,11 @@ impl<'a> Item<'a> {
         self.note(self.node.position, Severity::Warning, message, hint);
     }
 
+    /// Notes that others can change what this leads to.
+    pub(in crate::config) fn exposed(&self, message: impl Into<String>, hint: impl Into<String>) {
+        self.note(self.node.position, Severity::Exposed, message, hint);
+    }
+
     /// Notes that it is probably not what was meant to have this key.
     pub(super) fn key_warning(&self, message: impl Into<String>, hint: impl Into<String>) {
         self.note(self.key, Severity::Warning, message, hint);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::hooks::surroundings;
+use super::hooks::{checked, surroundings};
 use super::item::Item;
 use super::section::Section;
 use super::{positive_seconds, seconds, unless_null};
@@ -70,7 +70,7 @@ fn script(keys: &mut Section<'_>) -> Option<StageScript> {
         timeout: timeout.unwrap_or_else(|| seconds(TIMEOUT)),
         ..surroundings(keys)
     };
-    Some(StageScript { platform: platform?, script })
+    Some(StageScript { platform: platform?, script: checked(script, keys.get("run")) })
 }
 
 fn decoded(item: &Item<'_>, text: &str) -> Option<String> {
