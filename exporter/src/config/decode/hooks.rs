@@ -270,7 +270,7 @@ mod tests {
         assert_eq!((after.user.as_deref(), after.env), (Some("root"), Env::default()));
         let repair = found.repair.unwrap().script;
         assert_eq!((repair.workdir, repair.form), (Some("/".into()), Form::TextOrFile));
-        let [lifecycle] = &found.lifecycle[..] else { panic!("{found:?}") };
+        let [lifecycle] = &found.lifecycle[..] else { panic!("{:?}", found.lifecycle) };
         assert_eq!((&lifecycle.script.env, lifecycle.script.form), (&expected, Form::Text));
         assert_eq!(lifecycle.script.exec.as_deref(), Some("/bin/sh"));
         assert_eq!(found.quarantine_after, 0);
