@@ -109,7 +109,7 @@ impl Actor {
         self.hook_stop.killed.cancel();
         let hook_is_gone = async { while self.work.join_next().await.is_some() {} };
         timeout(LAST_MOMENT, hook_is_gone).await.ok();
-        timeout(LAST_MOMENT, self.bench.tree.close()).await.ok();
+        timeout(LAST_MOMENT, self.bench.tree().close()).await.ok();
     }
 
     async fn next_event(&mut self, drain: &CancellationToken) -> Event {
@@ -174,7 +174,7 @@ impl Actor {
                 self.publisher.end_period();
                 let bench = Arc::clone(&self.bench);
                 self.spawn(async move {
-                    bench.tree.close().await;
+                    bench.tree().close().await;
                     Done::Closed(epoch)
                 });
             }
