@@ -13,6 +13,7 @@
 pub mod command;
 pub mod environment;
 mod interpreter;
+pub mod leftovers;
 pub mod lines;
 pub mod outcome;
 mod processes;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::Lease;
-use super::machine::{Effect, Epoch, Event, Fate, Machine, Phase, State};
+use super::machine::{Effect, EndReason, Epoch, Event, Farewell, Fate, Machine, Phase, State};
 use super::standing::{LINGER, Standing};
 use super::status::Publisher;
 use crate::lifecycle::LeaseHooks;
@@ -74,7 +74,7 @@ impl Actor {
         exit_on_lease_end: bool,
     ) -> Self {
         Self {
-            machine: Machine::new(hooks.plan(exit_on_lease_end)),
+            machine: Machine::new(hooks.plan(exit_on_lease_end), 0),
             assigner: Standing::new(bench.status.clone()),
             publisher,
             bench,
@@ -123,9 +123,9 @@ impl Actor {
             },
             () = drain.cancelled(), if !self.stopping => {
                 self.stopping = true;
-                Event::Stop
+                Event::Stop(Farewell::Stop)
             }
-            () = self.handle.end_session.notified() => Event::EndSession,
+            () = self.handle.end_session.notified() => Event::Ended(EndReason::Released),
             lease = self.assigner.next(), if is_idle && !self.stopping => Event::Assigned(lease),
         }
     }
@@ -163,7 +163,9 @@ impl Actor {
     fn perform(&mut self, effect: Effect) -> Option<u8> {
         match effect {
             Effect::OpenSession(epoch, lease) => self.open(epoch, lease),
-            Effect::RunHook(epoch, phase) => self.run_hook(epoch, phase),
+            Effect::RunBefore(epoch) => self.run_hook(epoch, Phase::Before),
+            Effect::RunAfter(epoch, _) => self.run_hook(epoch, Phase::After),
+            Effect::ShowFailure(_) | Effect::Maintain(..) | Effect::ScheduleRepair => todo!(),
             Effect::CancelHook => self.hook_stop.asked.cancel(),
             Effect::Publish(status, message) => {
                 tracing::info!(%status, "{status}: {message}");

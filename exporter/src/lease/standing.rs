@@ -1,8 +1,11 @@
 //! Leases without a controller: one after the other, to whoever connects.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
+
+use uuid::Uuid;
 
 use super::Lease;
 use super::machine::Fate;
@@ -54,7 +57,12 @@ impl Standing {
                 }
             }
         }
-        Lease { name: "standalone".into(), client: String::new() }
+        Lease {
+            id: Uuid::new_v4(),
+            name: "standalone".into(),
+            client: String::new(),
+            context: BTreeMap::new(),
+        }
     }
 
     /// A lease is over.

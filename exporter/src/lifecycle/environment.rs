@@ -55,7 +55,12 @@ mod tests {
 
     fn variables(phase: Phase) -> Vec<String> {
         let scene = Scene {
-            lease: Lease { name: "lease-1".into(), client: "alice".into() },
+            lease: Lease {
+                id: uuid::Uuid::nil(),
+                name: "lease-1".into(),
+                client: "alice".into(),
+                context: [].into(),
+            },
             socket: "/run/hilt-1/socket".into(),
             programs: "/run/hilt-1/bin".into(),
             motd_file: "/run/hilt-1/motd".into(),

@@ -56,7 +56,12 @@ impl LeaseHooks {
 
     /// What the lease has to do because of them.
     pub fn plan(&self, exit_on_lease_end: bool) -> Plan {
-        Plan { before: self.before.is_some(), after: self.after.is_some(), exit_on_lease_end }
+        Plan {
+            before: self.before.is_some(),
+            after: self.after.is_some(),
+            exit_on_lease_end,
+            ..Plan::default()
+        }
     }
 
     /// Runs a hook to its end. Its lines, and what is to be said of it, go to `log`. A hook that was
@@ -94,7 +99,14 @@ impl LeaseHooks {
         }
         let motd = match (phase, &verdict) {
             (Phase::Before, Verdict::Passed | Verdict::Warned(_)) => motd::read(&scene.motd_file),
-            (Phase::Before, Verdict::EndLease(_) | Verdict::Exit(_)) | (Phase::After, _) => None,
+            (
+                Phase::Before,
+                Verdict::Cancelled
+                | Verdict::EndLease(_)
+                | Verdict::Exit(_)
+                | Verdict::Quarantine(_),
+            )
+            | (Phase::After, _) => None,
         };
         Report { verdict, motd }
     }

@@ -9,7 +9,8 @@ use crate::session::log::Severity;
 /// Considers how a hook ended and what its configuration says about failures.
 pub(super) fn of(ending: &Ending, hook: &LeaseHook) -> Verdict {
     let failure = match ending {
-        Ending::Exited(0) | Ending::Cancelled => return Verdict::Passed,
+        Ending::Exited(0) => return Verdict::Passed,
+        Ending::Cancelled => return Verdict::Cancelled,
         Ending::Exited(code) => format!("Hook failed with exit code {code}"),
         Ending::Signaled(signal) => format!("Hook failed with exit code -{signal}"),
         Ending::TimedOut => {
@@ -19,7 +20,8 @@ pub(super) fn of(ending: &Ending, hook: &LeaseHook) -> Verdict {
     };
     match hook.on_failure {
         OnFailure::Warn => Verdict::Warned(failure),
-        OnFailure::EndLease | OnFailure::Quarantine => Verdict::EndLease(failure),
+        OnFailure::EndLease => Verdict::EndLease(failure),
+        OnFailure::Quarantine => Verdict::Quarantine(failure),
         OnFailure::Exit => Verdict::Exit(failure),
     }
 }
@@ -27,12 +29,15 @@ pub(super) fn of(ending: &Ending, hook: &LeaseHook) -> Verdict {
 /// What the log says of a failure, to the letter of the reference: people have alarms on it.
 pub(super) fn line(verdict: &Verdict) -> Option<(Severity, String)> {
     match verdict {
-        Verdict::Passed => None,
+        Verdict::Passed | Verdict::Cancelled => None,
         Verdict::Warned(failure) => {
             Some((Severity::Warning, format!("{failure} (on_failure=warn, continuing)")))
         }
         Verdict::EndLease(failure) => {
             Some((Severity::Error, format!("{failure} (on_failure=endLease, raising exception)")))
+        }
+        Verdict::Quarantine(failure) => {
+            Some((Severity::Error, format!("{failure} (on_failure=quarantine, raising exception)")))
         }
         Verdict::Exit(failure) => {
             Some((Severity::Error, format!("{failure} (on_failure=exit, raising exception)")))

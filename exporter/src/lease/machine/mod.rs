@@ -1,0 +1,153 @@
+//! The life of a bench, lease after lease, as a pure function of what happens.
+//!
+//! ```text
+//!            Assigned           opened                passed
+//!   Idle ──────────────► Opening ─────► BeforeHook ───────────► Ready
+//!   ▲ │                    │                │                     │ ended, stop
+//!   │ │                    │ failed         │ failed              ▼
+//!   │ │                    │                ├────► Failing ─► AfterHook
+//!   │ │                    │                ▼                     │ done
+//!   │ │     Released       ▼    closed      │                     │
+//!   ├─┼───────────────  Releasing ◄───── Closing ◄────────────────┘
+//!   │ │                   │
+//!   │ │ changes, stop     │ too many failures, or onFailure: quarantine
+//!   │ ▼                   ▼
+//!  Maintaining ◄───► Quarantined
+//!     │ gone
+//!     ▼
+//!  Stopped
+//! ```
+//!
+//! No clock, no I/O, no task: events come in, effects go out, and what has happened meanwhile is
+//! data in the state. Only [`super::actor`] owns a [`Machine`]. The states of a lease are in
+//! `tenancy`, those without one in `vacancy`, and what of them outlives a crash in [`journal`].
+
+mod event;
+pub mod journal;
+mod state;
+mod tenancy;
+mod vacancy;
+
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
+mod tests;
+
+pub use self::event::{
+    Changes, Effect, Epoch, Event, Farewell, Fate, Parting, Phase, Task, Verdict,
+};
+use self::journal::Journal;
+pub use self::state::{
+    Cause, EndReason, Ending, Health, Prepared, Quarantine, Rest, State, Tenancy, Then, Work,
+};
+use super::status::Status;
+
+/// The state of one exporter's bench, and the rules by which it changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    plan: Plan,
+    state: State,
+    /// Counts what the machine starts, so that the end of one thing is never taken for another's.
+    epoch: Epoch,
+    /// How many leases in a row have failed.
+    failures: u32,
+    /// There are drivers to be installed, updated or deleted.
+    changes: Option<Changes>,
+}
+
+/// What the configuration asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// There is a beforeLease hook.
+    pub before: bool,
+    /// There is an afterLease hook.
+    pub after: bool,
+    /// The afterLease hook also runs after a beforeLease hook that has failed.
+    pub after_always: bool,
+    /// The exporter stops after its first lease.
+    pub exit_on_lease_end: bool,
+    /// There are hooks for being told to go while leased.
+    pub preemption: bool,
+    /// There are hooks for stopping without a lease.
+    pub stop: bool,
+    /// There are hooks for the end of the exporter for good, its drivers' own included.
+    pub down: bool,
+    /// There is a hook that repairs a quarantined bench.
+    pub repair: bool,
+    /// How many failures in a row quarantine the bench; 0 for never.
+    pub quarantine_after: u32,
+}
+
+type Step = (State, Vec<Effect>);
+
+impl Machine {
+    /// A machine without a lease. `failures` is how many leases in a row have failed before.
+    pub fn new(plan: Plan, failures: u32) -> Self {
+        Self { plan, state: State::Idle, epoch: Epoch::default(), failures, changes: None }
+    }
+
+    /// A machine that goes on where an earlier process was, and what is to be done first.
+    pub fn restored(plan: Plan, journal: Journal) -> (Self, Vec<Effect>) {
+        let mut machine = Self::new(plan, journal.failures);
+        let lease = journal.lease.and_then(|(lease, progress)| progress.resume(lease));
+        let (state, effects) = match journal.quarantine {
+            None => match lease {
+                None => (State::Idle, Vec::new()),
+                Some((tenancy, ending)) => machine.open(tenancy, ending),
+            },
+            Some(reason) => {
+                let owed = lease.and_then(|(tenancy, ending)| Some((tenancy, ending?.reason)));
+                let quarantine = Quarantine { reason, cause: Cause::Leases, owed };
+                machine.vacate(Some(quarantine), Then::next_lease())
+            }
+        };
+        machine.state = state;
+        (machine, effects)
+    }
+
+    /// Where the bench stands.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Follows another configuration from now on.
+    pub fn follow(&mut self, plan: Plan) {
+        self.plan = plan;
+    }
+
+    /// Takes an event. One that means nothing in this state, or that belongs to something that is
+    /// over, changes nothing and has no effects.
+    pub fn on(&mut self, event: Event) -> Vec<Effect> {
+        if event.epoch().is_some_and(|epoch| epoch != self.epoch) {
+            return Vec::new();
+        }
+        if let Event::Changed(changes) = event {
+            self.changes = self.changes.max(Some(changes));
+        }
+        // `Stopped` only stands in while the state is on its way to the next.
+        let (state, effects) = match std::mem::replace(&mut self.state, State::Stopped) {
+            State::Idle => self.idle(event),
+            State::Opening(tenancy, ending) => self.opening(tenancy, ending, event),
+            State::BeforeHook(lease, ending) => self.before_hook(lease, ending, event),
+            State::Ready(tenancy) => self.ready(tenancy, &event),
+            State::Failing(tenancy, rest) => self.failing(tenancy, rest, &event),
+            State::AfterHook(tenancy, rest) => self.after_hook(tenancy, rest, event),
+            State::Closing(lease, rest) => self.closing(lease, rest, &event),
+            State::Releasing(lease, rest) => self.releasing(lease, rest, &event),
+            State::Quarantined(quarantine) => self.quarantined_by(quarantine, &event),
+            State::Maintaining(work, quarantine) => self.maintaining(work, quarantine, event),
+            State::Stopped => (State::Stopped, Vec::new()),
+        };
+        self.state = state;
+        effects
+    }
+
+    fn next_epoch(&mut self) -> Epoch {
+        self.epoch = Epoch(self.epoch.0 + 1);
+        self.epoch
+    }
+}
+
+fn publish(status: Status, text: impl Into<String>) -> Effect {
+    Effect::Publish(status, text.into())
+}

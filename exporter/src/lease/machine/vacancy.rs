@@ -1,0 +1,208 @@
+//! The states in which nobody has the bench.
+
+use super::super::status::Status;
+use super::{
+    Cause, Changes, Effect, Ending, Event, Farewell, Machine, Prepared, Quarantine, State, Step,
+    Task, Tenancy, Then, Work, publish,
+};
+
+impl Machine {
+    /// Goes on without a lease: to the next one, into quarantine, or away.
+    pub(super) fn vacate(&mut self, quarantine: Option<Quarantine>, then: Then) -> Step {
+        match then {
+            Then::Available(_) if self.plan.exit_on_lease_end => {
+                self.bid_farewell(Farewell::Stop, 0, quarantine)
+            }
+            Then::Available(text) => self.stand_by(quarantine, text),
+            Then::Go(farewell, code) => self.bid_farewell(farewell, code, quarantine),
+            Then::Gone(code) => stopped(code),
+        }
+    }
+
+    /// Waits for the next lease, or for repair. Changes that had to wait are made first.
+    fn stand_by(&mut self, quarantine: Option<Quarantine>, text: impl Into<String>) -> Step {
+        let mut effects = match &quarantine {
+            None => vec![publish(Status::Available, text)],
+            Some(Quarantine { reason, .. }) => {
+                vec![publish(Status::BeforeLeaseHookFailed, format!("quarantined: {reason}"))]
+            }
+        };
+        if let Some(changes) = self.changes {
+            let (state, more) = self.apply(quarantine, changes);
+            effects.extend(more);
+            return (state, effects);
+        }
+        match quarantine {
+            None => (State::Idle, effects),
+            Some(quarantine) => {
+                if self.plan.repair {
+                    effects.push(Effect::ScheduleRepair);
+                }
+                (State::Quarantined(quarantine), effects)
+            }
+        }
+    }
+
+    fn apply(&mut self, quarantine: Option<Quarantine>, changes: Changes) -> Step {
+        self.changes = None;
+        let maintain = Effect::Maintain(self.next_epoch(), Task::Apply);
+        let effects = match changes {
+            Changes::Quiet => vec![maintain],
+            Changes::WithHooks => {
+                vec![publish(Status::BeforeLeaseHook, "Changing drivers"), maintain]
+            }
+        };
+        (State::Maintaining(Work::Apply(None), quarantine), effects)
+    }
+
+    fn bid_farewell(
+        &mut self,
+        farewell: Farewell,
+        code: u8,
+        quarantine: Option<Quarantine>,
+    ) -> Step {
+        let has_hooks = match farewell {
+            Farewell::Stop => self.plan.stop,
+            Farewell::Down => self.plan.down,
+        };
+        if !has_hooks {
+            return stopped(code);
+        }
+        let effects = vec![
+            publish(Status::AfterLeaseHook, format!("Running {} hooks", farewell.event())),
+            Effect::Maintain(self.next_epoch(), Task::Farewell(farewell)),
+        ];
+        (State::Maintaining(Work::Farewell(farewell, code), quarantine), effects)
+    }
+
+    /// Takes the bench into service again; what it still owes comes first.
+    fn reinstate(&mut self, quarantine: Quarantine) -> Step {
+        self.failures = 0;
+        match (quarantine.cause, quarantine.owed) {
+            // It is in order as soon as the drivers are what they should be.
+            (Cause::Drivers, owed) => {
+                self.apply(Some(Quarantine { owed, ..quarantine }), Changes::WithHooks)
+            }
+            (Cause::Leases, Some((tenancy, reason))) => {
+                self.open(tenancy, Some(Ending::ended(None, reason)))
+            }
+            (Cause::Leases, None) => self.stand_by(None, "Available for new lease"),
+        }
+    }
+
+    pub(super) fn idle(&mut self, event: Event) -> Step {
+        match event {
+            Event::Assigned(lease) => {
+                self.open(Tenancy { lease, prepared: Prepared::NotYet }, None)
+            }
+            Event::Changed(changes) => self.apply(None, changes),
+            Event::Stop(farewell) => self.bid_farewell(farewell, 0, None),
+            Event::Opened(_)
+            | Event::OpenFailed(..)
+            | Event::HookDone(..)
+            | Event::Ended(_)
+            | Event::Shown(_)
+            | Event::Closed(_)
+            | Event::Released(_)
+            | Event::RepairDue
+            | Event::Reinstated
+            | Event::Maintained(..) => (State::Idle, Vec::new()),
+        }
+    }
+
+    pub(super) fn quarantined_by(&mut self, quarantine: Quarantine, event: &Event) -> Step {
+        match event {
+            Event::RepairDue if self.plan.repair => {
+                let text = format!("Repairing the bench; {}", quarantine.reason);
+                let effects = vec![
+                    publish(Status::BeforeLeaseHook, text),
+                    Effect::Maintain(self.next_epoch(), Task::Repair),
+                ];
+                (State::Maintaining(Work::Repair(None), Some(quarantine)), effects)
+            }
+            Event::Reinstated => self.reinstate(quarantine),
+            Event::Changed(changes) => self.apply(Some(quarantine), *changes),
+            Event::Stop(farewell) => self.bid_farewell(*farewell, 0, Some(quarantine)),
+            Event::RepairDue
+            | Event::Assigned(_)
+            | Event::Opened(_)
+            | Event::OpenFailed(..)
+            | Event::HookDone(..)
+            | Event::Ended(_)
+            | Event::Shown(_)
+            | Event::Closed(_)
+            | Event::Released(_)
+            | Event::Maintained(..) => (State::Quarantined(quarantine), Vec::new()),
+        }
+    }
+
+    pub(super) fn maintaining(
+        &mut self,
+        work: Work,
+        quarantine: Option<Quarantine>,
+        event: Event,
+    ) -> Step {
+        match event {
+            Event::Maintained(_, result) => self.maintained(work, quarantine, result),
+            Event::Stop(farewell) => {
+                let (work, effects) = work.leave(farewell);
+                (State::Maintaining(work, quarantine), effects)
+            }
+            Event::Assigned(_)
+            | Event::Opened(_)
+            | Event::OpenFailed(..)
+            | Event::HookDone(..)
+            | Event::Ended(_)
+            | Event::Shown(_)
+            | Event::Closed(_)
+            | Event::Released(_)
+            | Event::Changed(_)
+            | Event::RepairDue
+            | Event::Reinstated => (State::Maintaining(work, quarantine), Vec::new()),
+        }
+    }
+
+    fn maintained(
+        &mut self,
+        work: Work,
+        quarantine: Option<Quarantine>,
+        result: Result<(), String>,
+    ) -> Step {
+        let (leaving, quarantine, is_good) = match (work, result) {
+            (Work::Farewell(_, code), _) => return stopped(code),
+            (Work::Apply(leaving), Err(reason)) => {
+                let owed = quarantine.and_then(|quarantine| quarantine.owed);
+                (leaving, Some(Quarantine { reason, cause: Cause::Drivers, owed }), false)
+            }
+            (Work::Apply(leaving), Ok(())) => match quarantine {
+                Some(quarantine) if quarantine.cause == Cause::Drivers => {
+                    (leaving, Some(Quarantine { cause: Cause::Leases, ..quarantine }), true)
+                }
+                quarantine => (leaving, quarantine, false),
+            },
+            (Work::Repair(leaving), result) => (leaving, quarantine, result.is_ok()),
+        };
+        match (leaving, quarantine) {
+            (None, Some(quarantine)) if is_good => self.reinstate(quarantine),
+            (None, quarantine) => self.stand_by(quarantine, "Available for new lease"),
+            // What is repaired and owes nothing is forgiven; the rest is for the next start.
+            (Some(farewell), Some(Quarantine { owed: None, cause: Cause::Leases, .. }))
+                if is_good =>
+            {
+                self.failures = 0;
+                self.bid_farewell(farewell, 0, None)
+            }
+            (Some(farewell), quarantine) => self.bid_farewell(farewell, 0, quarantine),
+        }
+    }
+}
+
+fn stopped(code: u8) -> Step {
+    let mut effects = Vec::new();
+    if code == 0 {
+        effects.push(publish(Status::Offline, "Exporter shutting down"));
+    }
+    // Otherwise a failure is the last thing that clients see.
+    effects.push(Effect::Exit(code));
+    (State::Stopped, effects)
+}
