@@ -25,6 +25,7 @@
 //! | [`lease`] | `machine`: the life of a lease as a pure function; `actor`: the one task that owns it; `status`: the published view; `standing`: leases without a controller |
 //! | [`session`] | what clients and hooks reach: listeners, services, admission, streams, resources, the log |
 //! | [`lifecycle`] | which hook belongs to which event, what it is told, and what its end means |
+//! | [`store`] | what outlives the process: where the lease stands, hook runs, applied drivers |
 //! | [`wire`] | the protocol's messages and values |
 //! | [`logging`], [`shutdown`], [`tls`], [`secret`] | what their names say |
 //! | [`cli`], [`demo`] | `hilt`: one file a subcommand |
@@ -74,5 +75,6 @@ pub mod logging;
 pub mod secret;
 pub mod session;
 pub mod shutdown;
+pub mod store;
 pub mod tls;
 pub mod wire;

@@ -1,0 +1,173 @@
+//! The database file of a state directory, opened for writing.
+
+use std::fs::{self, DirBuilder, Metadata};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use nix::unistd::Uid;
+use rusqlite::{Connection, MAIN_DB, OpenFlags, TransactionBehavior};
+
+use super::error::StoreError;
+use super::record::{Recovery, Write};
+use super::run::{RunBegun, RunEnded};
+use super::{DATABASE, rows, schema};
+
+/// How long another process, such as somebody's `sqlite3`, may keep us from writing.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A database that is whole, of today's schema, and writable.
+#[derive(Debug)]
+pub(super) struct Database {
+    connection: Connection,
+    path: PathBuf,
+    /// Device and inode.
+    identity: (u64, u64),
+}
+
+/// Makes sure that the directory is there and this user's own.
+pub(super) fn claim(dir: &Path) -> Result<(), StoreError> {
+    let system = |error| StoreError::of_system(dir, error);
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(system)?;
+    let owner = fs::metadata(dir).map_err(system)?.uid();
+    let me = Uid::effective().as_raw();
+    if owner == me { Ok(()) } else { Err(StoreError::OtherOwner { dir: dir.into(), owner, me }) }
+}
+
+impl Database {
+    /// Opens the database of a directory, whose lock the caller has; makes it where there is none.
+    pub(super) fn open(dir: &Path) -> Result<Self, StoreError> {
+        let path = dir.join(DATABASE);
+        let refused = |error| StoreError::of_database(&path, error);
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(&path, flags).map_err(refused)?;
+        // SQLite is content with reading where it may not write.
+        if connection.is_readonly(MAIN_DB).map_err(refused)? {
+            return Err(StoreError::ReadOnly { path, reason: "read-only file".into() });
+        }
+        connection.busy_timeout(PATIENCE).map_err(refused)?;
+        check_version(&connection, &path)?;
+        configure(&connection).map_err(refused)?;
+        check_integrity(&connection, &path)?;
+        schema::migrate(&mut connection).map_err(refused)?;
+        // Whether it can be written is found out now, not in the middle of a lease.
+        let opened = rows::nanoseconds(Timestamp::now());
+        connection.execute("UPDATE bench SET opened = ?1", [opened]).map_err(refused)?;
+        let found = fs::metadata(&path).map_err(|error| StoreError::of_system(&path, error))?;
+        Ok(Self { connection, path, identity: identity(&found) })
+    }
+
+    /// Closes the runs that the last process has left unfinished, and says what else it has left.
+    pub(super) fn recover(&mut self) -> Result<Recovery, StoreError> {
+        let recover = |connection: &mut Connection| {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let recovery = rows::read_back(&transaction)?;
+            for run in &recovery.unfinished_runs {
+                rows::interrupt(&transaction, run)?;
+            }
+            transaction.commit()?;
+            Ok(recovery)
+        };
+        recover(&mut self.connection).map_err(|error| StoreError::of_database(&self.path, error))
+    }
+
+    /// Makes changes, all or none.
+    pub(super) fn write(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        self.transact(|connection| {
+            let now = Timestamp::now();
+            writes.iter().try_for_each(|write| rows::write(connection, write, now))
+        })
+    }
+
+    /// Makes the database say what `state` does, and adds `runs` to its history, which may know
+    /// their beginnings.
+    pub(super) fn restore<'a>(
+        &mut self,
+        state: &Recovery,
+        runs: impl Iterator<Item = &'a (RunBegun, RunEnded)>,
+    ) -> Result<(), StoreError> {
+        self.transact(|connection| {
+            for (begun, ended) in runs {
+                rows::begin(connection, begun)?;
+                rows::end(connection, ended)?;
+            }
+            rows::restore(connection, state, Timestamp::now())
+        })
+    }
+
+    /// The connection, for what needs no transaction.
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Does something in one transaction, in the file that others would find.
+    fn transact(
+        &mut self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<()>,
+    ) -> Result<(), StoreError> {
+        // SQLite would go on writing into a file that has been removed.
+        let found =
+            fs::metadata(&self.path).map_err(|error| StoreError::of_system(&self.path, error))?;
+        if identity(&found) != self.identity {
+            let finding = "it was replaced by another file".into();
+            return Err(StoreError::Damaged { path: self.path.clone(), finding });
+        }
+        let transact = |connection: &mut Connection| {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            work(&transaction)?;
+            transaction.commit()
+        };
+        transact(&mut self.connection).map_err(|error| StoreError::of_database(&self.path, error))
+    }
+}
+
+/// Refuses what a newer version has written, before anything in it is touched.
+pub(super) fn check_version(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
+    let found =
+        schema::version(connection).map_err(|error| StoreError::of_database(path, error))?;
+    if found > schema::VERSION {
+        return Err(StoreError::Newer { path: path.into(), found, known: schema::VERSION });
+    }
+    Ok(found)
+}
+
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // A commit is on disk when it returns.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // After a large transaction, the log does not keep its size.
+    connection.pragma_update(None, "journal_size_limit", 8 << 20)
+}
+
+fn check_integrity(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let check = |table: &str| -> rusqlite::Result<Option<String>> {
+        if !connection.table_exists(None, table)? {
+            return Ok(None);
+        }
+        let mut finding = None;
+        connection.pragma(None, "quick_check", table, |row| {
+            let text: String = row.get(0)?;
+            if text != "ok" {
+                finding.get_or_insert(text);
+            }
+            Ok(())
+        })?;
+        Ok(finding)
+    };
+    for table in schema::VITAL {
+        if let Some(finding) = check(table).map_err(|error| StoreError::of_database(path, error))? {
+            return Err(StoreError::Damaged { path: path.into(), finding });
+        }
+    }
+    Ok(())
+}
+
+fn identity(file: &Metadata) -> (u64, u64) {
+    (file.dev(), file.ino())
+}

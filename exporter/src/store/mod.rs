@@ -1,0 +1,119 @@
+//! What outlives the process: where the lease stands, what its hooks did, which drivers are in use.
+//!
+//! ```text
+//! lease::actor, lifecycle ──► Store::commit ──► writer ──► database ──► store.sqlite3 ◄── History
+//!                                              (one thread)                               (any process)
+//! ```
+//!
+//! A state directory belongs to one exporter and, while it runs, to one process, which holds its
+//! lock. Each [`Store::commit`] is one transaction, on disk when it returns: what is about to become
+//! visible is committed first. If that fails later on, the bench goes on without: the writer says so
+//! once, keeps in memory what it could not write, and writes it as soon as it can.
+//!
+//! [`History`] reads the same file, also from another process while the exporter runs.
+
+mod database;
+mod error;
+mod event;
+pub mod fault;
+mod history;
+mod lease;
+mod lock;
+mod output;
+mod record;
+mod retention;
+mod rows;
+mod run;
+mod schema;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+
+use tokio::sync::oneshot;
+
+pub use self::error::StoreError;
+pub use self::event::HookEvent;
+pub use self::history::{Ended, Filter, History, Run};
+pub use self::lease::{EndReason, LeaseRecord, Prepared, Progress};
+pub use self::output::{CAP, Capture, Output};
+pub use self::record::{AppliedDriver, Recovery, Write};
+pub use self::run::{RunBegun, RunEnded, RunStatus, Subject};
+use self::writer::{Request, Writer};
+
+/// The name of the database in a state directory.
+const DATABASE: &str = "store.sqlite3";
+
+/// Where an exporter keeps what must outlive it. Clones share one writer.
+#[derive(Debug, Clone)]
+pub struct Store {
+    writer: Option<Arc<Thread>>,
+}
+
+impl Store {
+    /// Takes a state directory for this process and reads what the last one has left there. Runs that
+    /// it has left unfinished are now failures, of which the detail says that they were interrupted.
+    ///
+    /// # Errors
+    ///
+    /// Why the directory can't be used: see [`StoreError`].
+    pub fn open(dir: &Path) -> Result<(Self, Recovery), StoreError> {
+        let (writer, recovery) = Writer::open(dir)?;
+        let thread = Thread::start(writer)
+            .map_err(|source| StoreError::Io { path: PathBuf::from(dir), source })?;
+        Ok((Self { writer: Some(Arc::new(thread)) }, recovery))
+    }
+
+    /// A store that keeps nothing.
+    pub fn none() -> Self {
+        Self { writer: None }
+    }
+
+    /// Makes changes durable, all or none of them. Once asked, it is done also if the answer is not
+    /// waited for.
+    ///
+    /// It never fails: a bench must not stand still for a full disk. A fault is logged, and the
+    /// changes are written when it is over.
+    pub async fn commit(&self, writes: Vec<Write>) {
+        let Some(writer) = &self.writer else { return };
+        let (done, durable) = oneshot::channel();
+        let sent = writer
+            .requests
+            .as_ref()
+            .is_some_and(|requests| requests.send(Request { writes, done }).is_ok());
+        if !sent || durable.await.is_err() {
+            tracing::error!("the store no longer works; nothing is kept until a restart");
+        }
+    }
+}
+
+/// The thread that writes.
+#[derive(Debug)]
+struct Thread {
+    /// Here until the end.
+    requests: Option<mpsc::Sender<Request>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Thread {
+    fn start(writer: Writer) -> std::io::Result<Self> {
+        let (requests, inbox) = mpsc::channel();
+        let span = tracing::Span::current();
+        let thread = thread::Builder::new()
+            .name("store".into())
+            .spawn(move || span.in_scope(|| writer.run(&inbox)))?;
+        Ok(Self { requests: Some(requests), thread: Some(thread) })
+    }
+}
+
+impl Drop for Thread {
+    /// Waits until everything is written and the directory is free for the next.
+    fn drop(&mut self) {
+        self.requests = None;
+        if let Some(thread) = self.thread.take() {
+            // If it has panicked, that was logged by the panic itself.
+            thread.join().ok();
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! How what is kept becomes rows, and rows become what was kept.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use uuid::Uuid;
+
+use super::event::HookEvent;
+use super::lease::{EndReason, LeaseRecord, Prepared, Progress};
+use super::output::Output;
+use super::record::{AppliedDriver, Recovery, Write};
+use super::run::{RunBegun, RunEnded, RunStatus, Subject};
+
+/// What is said of a run that its exporter did not live to see the end of.
+const INTERRUPTED: &str = "interrupted: the exporter ended while it ran";
+
+/// The columns of a run's beginning, for [`begun`].
+pub(super) const BEGUN: &str =
+    "run.id, run.event, run.subject_kind, run.subject, run.version, run.lease, run.started";
+
+/// Makes one change.
+pub(super) fn write(
+    connection: &Connection,
+    write: &Write,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    match write {
+        Write::Lease(record) => lease(connection, record, now),
+        Write::RunBegun(run) => begin(connection, run),
+        Write::RunEnded(run) => end(connection, run),
+        Write::DriverApplied(driver) => apply(connection, driver),
+        Write::DriverRemoved { path } => {
+            run(connection, "DELETE FROM driver WHERE path = ?1", [path])
+        }
+        Write::Quarantined { reason, since } => quarantine(connection, Some((reason, *since))),
+        Write::QuarantineLifted => quarantine(connection, None),
+        Write::FailuresInARow(count) => failures(connection, *count),
+    }
+}
+
+/// Makes all but the history say what `state` does.
+pub(super) fn restore(
+    connection: &Connection,
+    state: &Recovery,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    match &state.lease {
+        Some(record) => lease(connection, record, now)?,
+        None => only_current(connection, "", now)?,
+    }
+    state.unfinished_runs.iter().try_for_each(|run| begin(connection, run))?;
+    run(connection, "DELETE FROM driver", [])?;
+    state.drivers.iter().try_for_each(|driver| apply(connection, driver))?;
+    quarantine(connection, state.quarantine.as_ref().map(|(reason, since)| (&**reason, *since)))?;
+    failures(connection, state.failures)
+}
+
+/// Everything that the last process has left.
+pub(super) fn read_back(connection: &Connection) -> rusqlite::Result<Recovery> {
+    let lease = "SELECT id, name, client, context, progress, prepared, reason FROM lease
+                 WHERE progress <> 'over' ORDER BY changed DESC LIMIT 1";
+    let runs = format!("SELECT {BEGUN} FROM run WHERE status IS NULL ORDER BY number");
+    let drivers = "SELECT path, type_name, version, hash, definition FROM driver ORDER BY path";
+    let bench = "SELECT quarantine_reason, quarantine_since, failures FROM bench";
+    let (reason, since, failures): (Option<String>, Option<i64>, u32) =
+        connection.query_row(bench, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    Ok(Recovery {
+        lease: connection.query_row(lease, [], lease_record).optional()?,
+        unfinished_runs: connection
+            .prepare(&runs)?
+            .query_map([], begun)?
+            .collect::<Result<_, _>>()?,
+        drivers: connection
+            .prepare(drivers)?
+            .query_map([], applied_driver)?
+            .collect::<Result<_, _>>()?,
+        quarantine: reason.zip(since.map(timestamp)),
+        failures,
+    })
+}
+
+/// A run begins. That it does may be known already.
+pub(super) fn begin(connection: &Connection, begun: &RunBegun) -> rusqlite::Result<()> {
+    let kind = match begun.subject {
+        Subject::Lease { .. } => "lease",
+        Subject::Exporter { .. } => "exporter",
+        Subject::Driver { .. } => "driver",
+    };
+    run(
+        connection,
+        "INSERT INTO run (id, event, subject_kind, subject, version, lease, started)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (id) DO NOTHING",
+        params![
+            begun.id.to_string(),
+            begun.event.word(),
+            kind,
+            begun.subject.name(),
+            begun.subject.version(),
+            begun.lease.map(|lease| lease.to_string()),
+            nanoseconds(begun.started),
+        ],
+    )
+}
+
+/// A run ends, unless it was never begun.
+pub(super) fn end(connection: &Connection, ended: &RunEnded) -> rusqlite::Result<()> {
+    let number: Option<i64> = connection
+        .prepare_cached(
+            "UPDATE run SET status = ?2, exit_code = ?3, signal = ?4, detail = ?5, duration = ?6,
+             kept = ?7 WHERE id = ?1 RETURNING number",
+        )?
+        .query_row(
+            params![
+                ended.id.to_string(),
+                ended.status.word(),
+                ended.exit_code,
+                ended.signal,
+                ended.detail,
+                i64::try_from(ended.duration.as_nanos()).unwrap_or(i64::MAX),
+                i64::try_from(ended.output.kept()).unwrap_or(i64::MAX),
+            ],
+            |row| row.get(0),
+        )
+        .optional()?;
+    let Some(number) = number else { return Ok(()) };
+    let Output { head, tail, omitted } = &ended.output;
+    run(
+        connection,
+        "INSERT OR REPLACE INTO output (run, head, tail, omitted) VALUES (?1, ?2, ?3, ?4)",
+        params![number, head, tail, i64::try_from(*omitted).unwrap_or(i64::MAX)],
+    )
+}
+
+/// A run ends because its exporter did.
+pub(super) fn interrupt(connection: &Connection, begun: &RunBegun) -> rusqlite::Result<()> {
+    let ended = RunEnded {
+        id: begun.id,
+        status: RunStatus::Failure,
+        exit_code: None,
+        signal: None,
+        detail: Some(INTERRUPTED.into()),
+        // Nobody knows how far it came.
+        duration: Duration::ZERO,
+        output: Output::default(),
+    };
+    end(connection, &ended)
+}
+
+/// The beginning of a run, from the columns [`BEGUN`].
+pub(super) fn begun(row: &Row<'_>) -> rusqlite::Result<RunBegun> {
+    let name = row.get(3)?;
+    let subject = match &*row.get::<_, String>(2)? {
+        "lease" => Subject::Lease { name },
+        "exporter" => Subject::Exporter { name },
+        "driver" => Subject::Driver { path: name, version: row.get(4)? },
+        other => return Err(unknown(2, other)),
+    };
+    Ok(RunBegun {
+        id: id(row, 0)?,
+        event: word(row, 1, HookEvent::of_word)?,
+        subject,
+        lease: row.get::<_, Option<String>>(5)?.map(|text| uuid(5, &text)).transpose()?,
+        started: timestamp(row.get(6)?),
+    })
+}
+
+/// A word in a column, which a later version may have written.
+pub(super) fn word<T>(
+    row: &Row<'_>,
+    column: usize,
+    of_word: fn(&str) -> Option<T>,
+) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    of_word(&text).ok_or_else(|| unknown(column, &text))
+}
+
+/// A time as it is kept. The year 2262 is the last.
+pub(super) fn nanoseconds(time: Timestamp) -> i64 {
+    i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX)
+}
+
+/// A time as it was kept.
+fn timestamp(nanoseconds: i64) -> Timestamp {
+    Timestamp::from_nanosecond(nanoseconds.into()).unwrap_or_default()
+}
+
+fn lease(connection: &Connection, record: &LeaseRecord, now: Timestamp) -> rusqlite::Result<()> {
+    let id = record.id.to_string();
+    only_current(connection, &id, now)?;
+    let (progress, prepared, reason) = match record.progress {
+        Progress::Preparing => ("preparing", None, None),
+        Progress::Prepared(prepared) => ("prepared", Some(prepared), None),
+        Progress::CleaningUp { prepared, reason } => ("cleaning-up", Some(prepared), Some(reason)),
+        Progress::Over => ("over", None, None),
+    };
+    let (prepared, reason) = (prepared.map(Prepared::word), reason.map(EndReason::word));
+    let at = nanoseconds(now);
+    // What is known of its preparations and its end stays known when it is over.
+    run(
+        connection,
+        "INSERT INTO lease (id, name, client, context, progress, prepared, reason, changed)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+         ON CONFLICT (id) DO UPDATE SET
+             name = ?2, client = ?3, context = ?4, progress = ?5, changed = ?8,
+             prepared = coalesce(?6, prepared), reason = coalesce(?7, reason)",
+        params![
+            id,
+            record.name,
+            record.client,
+            serde_json::json!(record.context).to_string(),
+            progress,
+            prepared,
+            reason,
+            at,
+        ],
+    )?;
+    run(
+        connection,
+        "INSERT INTO transition (at, lease, progress, prepared, reason)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![at, id, progress, prepared, reason],
+    )
+}
+
+/// There is one lease at a time: every other one is over.
+fn only_current(connection: &Connection, id: &str, now: Timestamp) -> rusqlite::Result<()> {
+    run(
+        connection,
+        "UPDATE lease SET progress = 'over', changed = ?2 WHERE progress <> 'over' AND id <> ?1",
+        params![id, nanoseconds(now)],
+    )
+}
+
+fn apply(connection: &Connection, driver: &AppliedDriver) -> rusqlite::Result<()> {
+    let AppliedDriver { path, type_name, version, hash, definition } = driver;
+    run(
+        connection,
+        "INSERT OR REPLACE INTO driver (path, type_name, version, hash, definition)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![path, type_name, version, hash, definition],
+    )
+}
+
+fn quarantine(
+    connection: &Connection,
+    quarantine: Option<(&str, Timestamp)>,
+) -> rusqlite::Result<()> {
+    let (reason, since) = quarantine.unzip();
+    run(
+        connection,
+        "UPDATE bench SET quarantine_reason = ?1, quarantine_since = ?2",
+        params![reason, since.map(nanoseconds)],
+    )
+}
+
+fn failures(connection: &Connection, count: u32) -> rusqlite::Result<()> {
+    run(connection, "UPDATE bench SET failures = ?1", [count])
+}
+
+/// Runs a statement, prepared at its first use.
+fn run(connection: &Connection, sql: &str, values: impl rusqlite::Params) -> rusqlite::Result<()> {
+    connection.prepare_cached(sql)?.execute(values).map(drop)
+}
+
+fn lease_record(row: &Row<'_>) -> rusqlite::Result<LeaseRecord> {
+    let progress = match &*row.get::<_, String>(4)? {
+        "preparing" => Progress::Preparing,
+        "prepared" => Progress::Prepared(word(row, 5, Prepared::of_word)?),
+        "cleaning-up" => Progress::CleaningUp {
+            prepared: word(row, 5, Prepared::of_word)?,
+            reason: word(row, 6, EndReason::of_word)?,
+        },
+        other => return Err(unknown(4, other)),
+    };
+    let context: String = row.get(3)?;
+    let context: BTreeMap<_, _> =
+        serde_json::from_str(&context).map_err(|error| conversion(3, error))?;
+    Ok(LeaseRecord { id: id(row, 0)?, name: row.get(1)?, client: row.get(2)?, context, progress })
+}
+
+fn applied_driver(row: &Row<'_>) -> rusqlite::Result<AppliedDriver> {
+    Ok(AppliedDriver {
+        path: row.get(0)?,
+        type_name: row.get(1)?,
+        version: row.get(2)?,
+        hash: row.get(3)?,
+        definition: row.get(4)?,
+    })
+}
+
+fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
+    uuid(column, &row.get::<_, String>(column)?)
+}
+
+fn uuid(column: usize, text: &str) -> rusqlite::Result<Uuid> {
+    text.parse().map_err(|error: uuid::Error| conversion(column, error))
+}
+
+fn unknown(column: usize, word: &str) -> rusqlite::Error {
+    conversion(column, format!("'{word}' means nothing here"))
+}
+
+fn conversion(
+    column: usize,
+    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
+}

@@ -1,0 +1,215 @@
+//! The one thread that writes, and what it does when it can't.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::database::{self, Database};
+use super::error::StoreError;
+use super::fault::{self, FaultPoint, Side};
+use super::lock::Lock;
+use super::output::Output;
+use super::record::{Recovery, Write};
+use super::retention::Sweeper;
+use super::run::{RunBegun, RunEnded};
+
+/// After this long, what could not be written is tried again even if nothing else is to be.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Of how many runs the record waits in memory.
+const WAITING_RUNS: usize = 1000;
+
+/// How many bytes of output wait in memory.
+const WAITING_BYTES: usize = 16 << 20;
+
+/// Changes to be made, and whom to tell.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) writes: Vec<Write>,
+    pub(super) done: oneshot::Sender<()>,
+}
+
+/// Owns the database, and knows what is in it that matters for the next process.
+#[derive(Debug)]
+pub(super) struct Writer {
+    dir: PathBuf,
+    lock: Lock,
+    link: Link,
+    /// What the next process has to find.
+    state: Recovery,
+    sweeper: Sweeper,
+    fault_point: Option<FaultPoint>,
+}
+
+/// Whether the database can be written.
+#[derive(Debug)]
+enum Link {
+    Up(Database),
+    Down(Missed),
+}
+
+/// Ended runs that are not in the history yet. The rest of what was missed is in the state.
+#[derive(Debug, Default)]
+struct Missed {
+    runs: VecDeque<(RunBegun, RunEnded)>,
+    bytes: usize,
+}
+
+impl Writer {
+    /// Takes the directory, and says what the last process has left there.
+    pub(super) fn open(dir: &Path) -> Result<(Self, Recovery), StoreError> {
+        let fault_point = FaultPoint::of_environment()?;
+        database::claim(dir)?;
+        let lock = Lock::take(dir)?;
+        let mut database = Database::open(dir)?;
+        let recovery = database.recover()?;
+        let state = Recovery { unfinished_runs: Vec::new(), ..recovery.clone() };
+        let mut writer = Self {
+            dir: dir.into(),
+            lock,
+            link: Link::Up(database),
+            state,
+            sweeper: Sweeper::default(),
+            fault_point,
+        };
+        writer.sweep();
+        Ok((writer, recovery))
+    }
+
+    /// Writes what is asked for until nobody can ask any more.
+    pub(super) fn run(mut self, requests: &Receiver<Request>) {
+        loop {
+            let next = match self.link {
+                Link::Up(_) => requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Link::Down(_) => requests.recv_timeout(RETRY),
+            };
+            match next {
+                Ok(Request { writes, done }) => {
+                    self.commit(&writes);
+                    // Whoever no longer waits for it doesn't need to know.
+                    done.send(()).ok();
+                    if self.sweeper.is_due(&writes) {
+                        self.sweep();
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => self.retry(),
+                Err(RecvTimeoutError::Disconnected) => return self.retry(),
+            }
+        }
+    }
+
+    /// Makes changes, or remembers to.
+    fn commit(&mut self, writes: &[Write]) {
+        let names = self.fault_names(writes);
+        self.reach(Side::Before, &names);
+        let written = match &mut self.link {
+            Link::Up(database) => Some(database.write(writes)),
+            Link::Down(_) => None,
+        };
+        if let Some(Err(error)) = &written {
+            self.degrade(error);
+        }
+        for write in writes {
+            let begun = self.state.apply(write);
+            if let (Link::Down(missed), Some(begun), Write::RunEnded(ended)) =
+                (&mut self.link, begun, write)
+            {
+                missed.push(begun, ended.clone());
+            }
+        }
+        self.retry();
+        self.reach(Side::After, &names);
+    }
+
+    fn degrade(&mut self, error: &StoreError) {
+        tracing::warn!(
+            "the store can't be written: {error}. The bench goes on, but until this is mended, \
+             nothing that happens survives a crash"
+        );
+        self.link = Link::Down(Missed::default());
+    }
+
+    /// Writes what was missed, if anything was, and if it can be written now.
+    fn retry(&mut self) {
+        let Link::Down(missed) = &self.link else { return };
+        match reopened(&self.dir, &mut self.lock, &self.state, missed) {
+            Ok(database) => {
+                tracing::warn!("the store can be written again; what was missed is written");
+                self.link = Link::Up(database);
+            }
+            Err(error) => tracing::debug!("the store still can't be written: {error}"),
+        }
+    }
+
+    /// Forgets what is too old, and outputs that are too much. Nothing depends on it.
+    fn sweep(&mut self) {
+        if let Link::Up(database) = &self.link
+            && let Err(error) = self.sweeper.sweep(database.connection())
+        {
+            tracing::warn!("can't remove old records from the store: {error}");
+        }
+    }
+
+    fn reach(&mut self, side: Side, names: &[String]) {
+        if let Some(point) = &mut self.fault_point {
+            point.reach(side, names);
+        }
+    }
+
+    /// The fault points that a commit is; none if nobody asks.
+    fn fault_names(&self, writes: &[Write]) -> Vec<String> {
+        if self.fault_point.is_none() {
+            return Vec::new();
+        }
+        let event_of =
+            |id| self.state.unfinished_runs.iter().find(|run| run.id == id).map(|run| run.event);
+        writes.iter().map(|write| fault::name(write, event_of)).collect()
+    }
+}
+
+/// Opens the database anew, as if for the first time, and brings it up to date.
+fn reopened(
+    dir: &Path,
+    lock: &mut Lock,
+    state: &Recovery,
+    missed: &Missed,
+) -> Result<Database, StoreError> {
+    database::claim(dir)?;
+    if !lock.is_in_place().map_err(|error| StoreError::of_system(dir, error))? {
+        *lock = Lock::take(dir)?;
+    }
+    let mut database = Database::open(dir)?;
+    database.restore(state, missed.runs.iter())?;
+    Ok(database)
+}
+
+impl Missed {
+    fn push(&mut self, begun: RunBegun, ended: RunEnded) {
+        self.bytes += ended.output.kept();
+        self.runs.push_back((begun, ended));
+        if self.runs.len() > WAITING_RUNS
+            && let Some((_, gone)) = self.runs.pop_front()
+        {
+            self.bytes -= gone.output.kept();
+        }
+        for (_, ended) in &mut self.runs {
+            if self.bytes <= WAITING_BYTES {
+                return;
+            }
+            self.bytes -= ended.output.kept();
+            ended.output.forget();
+        }
+    }
+}
+
+impl Output {
+    /// Drops what is kept of it.
+    fn forget(&mut self) {
+        self.omitted += u64::try_from(self.kept()).unwrap_or(u64::MAX);
+        self.head = String::new();
+        self.tail = String::new();
+    }
+}
