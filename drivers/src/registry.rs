@@ -85,7 +85,7 @@ pub struct Entry {
 }
 
 /// A driver that was just built, with the children that it brings itself.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Built {
     /// The driver.
     pub driver: Arc<dyn Driver>,

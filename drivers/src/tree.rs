@@ -1,6 +1,7 @@
 //! The devices of one exporter, as a tree.
 
 mod build;
+mod rebuild;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -9,8 +10,10 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 pub use self::build::{Problem, TreeError};
+pub use self::rebuild::Rebuilt;
 use crate::driver::Driver;
 use crate::error::{DriverError, Result};
+use crate::registry::Built;
 
 /// What a node of the tree is to be: the `export:` part of a configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,6 +65,9 @@ pub struct Node {
     pub methods_description: BTreeMap<String, String>,
     /// What does the work.
     pub driver: Arc<dyn Driver>,
+    /// The children that the driver brings itself, whether they are in the tree or hidden by the
+    /// configuration's; none for a group.
+    brought: Option<Vec<(&'static str, Built)>>,
     children: Vec<(String, Child)>,
 }
 

@@ -116,7 +116,7 @@ impl Local {
             lease: None,
         };
         let bench = Bench::new(parts, CancellationToken::new());
-        bench.tree.open().await?;
+        bench.tree().open().await?;
         let door = Door::open(&bench, Origin::Client).context("can't open a socket")?;
         publisher.publish(Status::LeaseReady, String::new());
         Ok(Self { bench, door, _publisher: publisher })
@@ -135,7 +135,7 @@ impl Local {
     /// Closes the devices.
     pub async fn close(self) {
         self.bench.serving.cancel();
-        self.bench.tree.close().await;
+        self.bench.tree().close().await;
     }
 }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
+use crate::user::User;
+
 /// Names the run that a process belongs to, in its environment and in that of all its descendants.
 pub const RUN_VARIABLE: &str = "HILT_RUN";
 
@@ -27,6 +29,14 @@ impl Environment {
         environment.set("GIT_TERMINAL_PROMPT", "0");
         environment.remove("PS1");
         environment
+    }
+
+    /// Sets what a login of this user would have set.
+    pub fn login(&mut self, user: &User) {
+        self.set("HOME", &user.home);
+        self.set("SHELL", &user.shell);
+        self.set("USER", &user.name);
+        self.set("LOGNAME", &user.name);
     }
 
     /// Sets a variable.

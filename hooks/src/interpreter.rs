@@ -1,7 +1,7 @@
 //! Whether an interpreter can be run, before it is.
 //!
-//! A program that can't be executed is only noticed after the fork, where `portable-pty` has
-//! already closed the way back; the script would seem to have crashed. So it is checked first.
+//! The kernel's own errors would not say what to do: the one for a script whose interpreter is
+//! missing is that the script is missing. So it is checked first.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};

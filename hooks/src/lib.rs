@@ -19,8 +19,11 @@ pub mod outcome;
 mod processes;
 mod pty;
 mod run;
+mod spawn;
+pub mod user;
 
 pub use command::{Invocation, Script};
 pub use environment::Environment;
 pub use outcome::{Ending, Outcome, Process, StartError};
 pub use run::{Run, Stop};
+pub use user::User;

@@ -42,6 +42,14 @@ pub enum StartError {
         /// What is wrong with it, and what would be right.
         problem: String,
     },
+    /// The user whose rights it should have can't be taken on.
+    #[error("user '{name}' {problem}")]
+    User {
+        /// The user, as configured.
+        name: String,
+        /// What is wrong with it, and what would be right.
+        problem: String,
+    },
     /// The system has no terminal or no process to give.
     #[error("{0}")]
     System(String),
@@ -57,6 +65,16 @@ pub struct Process {
 }
 
 impl Outcome {
+    /// What became of a script that could not be started.
+    pub fn not_started(error: StartError) -> Self {
+        Self {
+            ending: Ending::NotStarted(error),
+            duration: Duration::ZERO,
+            leftovers: Vec::new(),
+            survivors: Vec::new(),
+        }
+    }
+
     /// Whether the script did what it should.
     pub fn is_success(&self) -> bool {
         matches!(self.ending, Ending::Exited(0))

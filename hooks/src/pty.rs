@@ -1,16 +1,17 @@
 //! The terminal that a script runs in.
 //!
-//! `portable-pty` opens it and spawns into it. It is not used for ending a script (its `kill`
-//! signals a single process) nor for reading (its readers block a thread).
+//! `portable-pty` opens it. It is not used for spawning (see [`crate::spawn`]), nor for ending a script
+//! (its `kill` signals a single process), nor for reading (its readers block a thread).
 
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
+use std::process::Command;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::Pid;
-use portable_pty::{CommandBuilder, PtyPair, PtySize, native_pty_system};
+use portable_pty::{PtyPair, PtySize, native_pty_system};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe::Receiver;
 
@@ -18,6 +19,8 @@ use crate::command::Invocation;
 use crate::environment::Environment;
 use crate::interpreter;
 use crate::outcome::StartError;
+use crate::spawn::spawn;
+use crate::user::User;
 
 /// A script that has just been started: the leader of a session of its own, with the terminal as
 /// its input, output and controlling terminal.
@@ -33,6 +36,7 @@ pub(crate) fn start(
     invocation: &Invocation,
     environment: &Environment,
     workdir: &Path,
+    user: Option<&User>,
 ) -> Result<Started, StartError> {
     if !workdir.is_dir() {
         let problem = format!("working directory {} does not exist", workdir.display());
@@ -43,22 +47,17 @@ pub(crate) fn start(
         native_pty_system().openpty(PtySize::default()).map_err(system)?;
     let output = Output::new(master.as_raw_fd()).map_err(system)?;
 
-    let mut command = CommandBuilder::new(&invocation.program);
-    command.args(&invocation.args);
-    command.cwd(workdir);
-    command.env_clear();
-    for (name, value) in environment.iter() {
-        command.env(name, value);
-    }
-    let child = slave.spawn_command(command).map_err(|error| StartError::Interpreter {
+    let mut command = Command::new(&invocation.program);
+    command.args(&invocation.args).current_dir(workdir).env_clear().envs(environment.iter());
+    let terminal = master.tty_name().ok_or_else(|| system("it has no name"))?;
+    let child = spawn(command, &terminal, user).map_err(|error| StartError::Interpreter {
         program: invocation.program.to_string_lossy().into_owned(),
-        problem: error.to_string(),
+        problem: format!("can't be run: {error}"),
     })?;
     // While this end of the terminal is open, the other end never sees the last process close it.
     drop(slave);
-    let pid = child.process_id().and_then(|pid| i32::try_from(pid).ok());
-    let leader =
-        pid.map(Pid::from_raw).ok_or_else(|| StartError::System("no process id".into()))?;
+    let pid = i32::try_from(child.id());
+    let leader = pid.map(Pid::from_raw).map_err(|_| system("the process has no id"))?;
     Ok(Started { leader, output })
 }
 

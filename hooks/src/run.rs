@@ -18,6 +18,7 @@ use crate::lines::Lines;
 use crate::outcome::{Ending, Outcome, Process, StartError};
 use crate::processes::Family;
 use crate::pty::{self, Output};
+use crate::user::User;
 
 /// How long an unfinished line waits for its end before it is passed on as it is.
 const PARTIAL_LINE: Duration = Duration::from_millis(100);
@@ -49,6 +50,8 @@ pub struct Run {
     pub environment: Environment,
     /// The directory that it runs in.
     pub workdir: PathBuf,
+    /// Whose rights it has; none for this process's own.
+    pub user: Option<User>,
     /// How long it may run.
     pub limit: Duration,
     /// How long its processes have between SIGTERM and SIGKILL.
@@ -65,9 +68,8 @@ impl Run {
         let mut environment = self.environment.clone();
         environment.set(RUN_VARIABLE, self.id.to_string());
         // The stream comes before the process, so that no end goes unnoticed.
-        let started = watch_children().and_then(|children| {
-            Ok((children, pty::start(&self.invocation, &environment, &self.workdir)?))
-        });
+        let started =
+            watch_children().and_then(|children| Ok((children, self.start(&environment)?)));
         let (children, started) = match started {
             Ok(started) => started,
             Err(error) => return Outcome::not_started(error),
@@ -94,14 +96,9 @@ impl Run {
     }
 }
 
-impl Outcome {
-    fn not_started(error: StartError) -> Self {
-        Self {
-            ending: Ending::NotStarted(error),
-            duration: Duration::ZERO,
-            leftovers: Vec::new(),
-            survivors: Vec::new(),
-        }
+impl Run {
+    fn start(&self, environment: &Environment) -> Result<pty::Started, StartError> {
+        pty::start(&self.invocation, environment, &self.workdir, self.user.as_ref())
     }
 }
 

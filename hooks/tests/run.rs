@@ -2,11 +2,12 @@
 #![cfg(test)]
 
 use std::fs;
+use std::os::fd::IntoRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use hooks::{Ending, Environment, Outcome, Run, Script, Stop};
+use hooks::{Ending, Environment, Outcome, Run, Script, Stop, User};
 use uuid::Uuid;
 
 /// A run of `script` as a hook without settings would do it.
@@ -16,6 +17,7 @@ fn hook(script: &str, exec: Option<&str>) -> Run {
         invocation: Script::detect(script).invocation(exec, "python3").unwrap(),
         environment: Environment::noninteractive(std::env::vars_os()),
         workdir: std::env::current_dir().unwrap(),
+        user: None,
         limit: Duration::from_secs(30),
         grace: Duration::from_millis(300),
     }
@@ -227,6 +229,54 @@ async fn a_script_sees_its_environment_and_nothing_else() {
         assert!(lines.iter().any(|line| line == expected), "{expected} in {lines:?}");
     }
     assert!(!lines.iter().any(|line| line.starts_with("PS1=")));
+}
+
+#[tokio::test]
+async fn a_script_runs_in_its_working_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let hook = Run { workdir: directory.path().into(), ..hook("pwd", None) };
+    assert_eq!(run(&hook).await.1, [fs::canonicalize(directory.path()).unwrap().to_str().unwrap()]);
+}
+
+#[tokio::test]
+async fn a_script_has_the_rights_of_its_user_and_no_others() {
+    let own = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap().unwrap();
+    let name = if own.uid.is_root() { "nobody" } else { own.name.as_str() };
+    let user = User::find(name).unwrap();
+    let mut hook =
+        hook("id -un; id -ru; echo $HOME; echo shown > /dev/stderr; cat < /dev/tty", None);
+    hook.workdir = "/".into();
+    hook.environment.login(&user);
+    let expected = [name.to_owned(), user.uid.to_string(), user.home.display().to_string()];
+    hook.user = Some(user);
+    let stop = Stop::default();
+    let mut lines = Vec::new();
+    let mut sink = |line| {
+        lines.push(line);
+        if lines.len() == 4 {
+            // It could open its terminal and waits for input that never comes.
+            stop.asked.cancel();
+        }
+    };
+    let outcome = hook.run(&mut sink, &stop).await;
+    assert!(matches!(outcome.ending, Ending::Cancelled), "{outcome:?} {lines:?}");
+    assert_eq!(lines[..3], expected);
+    assert_eq!(lines[3], "shown");
+}
+
+#[tokio::test]
+async fn nothing_but_the_terminal_is_inherited() {
+    let (reader, _writer) = std::io::pipe().unwrap();
+    // Unlike the pipe itself, the duplicate stays open across an exec.
+    let number = nix::unistd::dup(reader).unwrap().into_raw_fd();
+    let (outcome, _) = run(&hook(&format!("! [ -e /proc/self/fd/{number} ]"), None)).await;
+    assert!(outcome.is_success(), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn the_terminal_is_the_sessions_own() {
+    let (_, lines) = run(&hook("ps -o tty= -p $$; tty", None)).await;
+    assert_eq!(format!("/dev/{}", lines[0]), lines[1]);
 }
 
 /// The error of a script that can't be started.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::rebuild::Kept;
 use super::{Child, DeviceSpec, Node, Spec, Tree};
 use crate::composite::Composite;
 use crate::registry::{self, BuildError, Built};
@@ -69,10 +70,19 @@ impl Tree {
         description: Option<String>,
         top: &[(String, Spec)],
     ) -> Result<Self, Vec<TreeError>> {
-        let mut builder = Builder::default();
+        Self::build_with(Kept::default(), description, top)
+    }
+
+    /// As [`build`](Self::build), with what is kept of another tree.
+    pub(super) fn build_with(
+        kept: Kept<'_>,
+        description: Option<String>,
+        top: &[(String, Spec)],
+    ) -> Result<Self, Vec<TreeError>> {
+        let mut builder = Builder { kept, order: Vec::new(), errors: Vec::new() };
         let children = builder.children(&mut Vec::new(), top);
         let root = builder.group(&[], description, children);
-        let Builder { order, mut errors } = builder;
+        let Builder { order, mut errors, .. } = builder;
         let by_id = order.iter().map(|node| (node.id, Arc::clone(node))).collect();
         let tree = Self { root, by_id, order };
         let mut broken = tree.broken_proxies(&tree.root, &mut Vec::new());
@@ -121,13 +131,13 @@ impl Tree {
 }
 
 /// Collects nodes and mistakes while the tree is built.
-#[derive(Default)]
-struct Builder {
+struct Builder<'k> {
+    kept: Kept<'k>,
     order: Vec<Arc<Node>>,
     errors: Vec<TreeError>,
 }
 
-impl Builder {
+impl Builder<'_> {
     fn children(
         &mut self,
         path: &mut Vec<String>,
@@ -158,13 +168,15 @@ impl Builder {
         description: Option<String>,
         children: Vec<(String, Child)>,
     ) -> Arc<Node> {
+        let path = path.join(".");
         let node = Node {
-            id: Uuid::new_v4(),
-            path: path.join("."),
+            id: self.kept.group(&path).map_or_else(Uuid::new_v4, |group| group.id),
+            path,
             labels: BTreeMap::new(),
             description,
             methods_description: BTreeMap::new(),
             driver: Arc::new(Composite),
+            brought: None,
             children,
         };
         self.add(node)
@@ -172,7 +184,11 @@ impl Builder {
 
     fn device(&mut self, path: &mut Vec<String>, spec: &DeviceSpec) -> Option<Arc<Node>> {
         let children = self.children(path, &spec.children);
+        let kept = self.kept.device(&path.join("."));
         let built = common_settings(&spec.config).and_then(|(common, config)| {
+            if let Some(built) = kept.and_then(Node::built) {
+                return Ok((common, built));
+            }
             let entry = registry::find(&spec.type_name)
                 .ok_or_else(|| Problem::UnknownType(spec.type_name.clone()))?;
             Ok((common, entry.build(Value::Object(config))?))
@@ -184,7 +200,7 @@ impl Builder {
                 return None;
             }
         };
-        let mut node = self.node(path.join("."), built, children);
+        let mut node = self.node(path.join("."), built, children, kept);
         node.id = common.id.unwrap_or(node.id);
         node.labels = common.labels;
         node.description.clone_from(&spec.description);
@@ -197,20 +213,28 @@ impl Builder {
     }
 
     /// A node for a driver and the children that it brings; those of the configuration come first.
-    fn node(&mut self, path: String, built: Built, mut children: Vec<(String, Child)>) -> Node {
-        for (name, below) in built.children {
+    fn node(
+        &mut self,
+        path: String,
+        built: Built,
+        mut children: Vec<(String, Child)>,
+        kept: Option<&Node>,
+    ) -> Node {
+        for (name, below) in built.children.clone() {
             if children.iter().all(|(taken, _)| taken != name) {
-                let below = self.node(format!("{path}.{name}"), below, Vec::new());
+                let kept = kept.and_then(|kept| kept.child(name));
+                let below = self.node(format!("{path}.{name}"), below, Vec::new(), kept);
                 children.push((name.to_owned(), Child::Own(self.add(below))));
             }
         }
         Node {
-            id: Uuid::new_v4(),
+            id: kept.map_or_else(Uuid::new_v4, |kept| kept.id),
             path,
             labels: BTreeMap::new(),
             description: None,
             methods_description: built.driver.methods_description(),
             driver: built.driver,
+            brought: Some(built.children),
             children,
         }
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::config::discover::Places;
-use crate::config::{Config, Environment, load};
+use crate::config::{Config, Environment, load_to_run};
 
 /// A configuration, by its file or by its alias.
 #[derive(Debug, Args)]
@@ -31,7 +31,7 @@ impl Source {
             (Some(alias), _) => Places::of(&environment).find(alias)?,
             (None, file) => file.clone().unwrap_or_default(),
         };
-        let loaded = load(&file, &environment)?;
+        let loaded = load_to_run(&file, &environment)?;
         for warning in loaded.warnings.to_string().lines() {
             tracing::warn!("{warning}");
         }

@@ -1,9 +1,11 @@
 //! The `hooks:` of a configuration: scripts around the life of a lease and of the exporter.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// `hooks`. Each is optional.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hooks {
     /// `beforeLease`: between the assignment of a lease and its client.
     pub before_lease: Option<LeaseHook>,
@@ -13,18 +15,85 @@ pub struct Hooks {
     pub lifecycle: Vec<LifecycleHook>,
     /// `repair`: tries to bring a quarantined bench back.
     pub repair: Option<RepairHook>,
+    /// `quarantineAfter`: how many leases in a row may fail before the bench is taken out of
+    /// service; 0 for any number. Default: 5.
+    pub quarantine_after: u32,
+}
+
+impl Default for Hooks {
+    fn default() -> Self {
+        Self {
+            before_lease: None,
+            after_lease: None,
+            lifecycle: Vec::new(),
+            repair: None,
+            quarantine_after: 5,
+        }
+    }
 }
 
 /// Something to run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Script {
-    /// `script` or `run`: the script, or on one line the path of its file. Blank: nothing is run,
-    /// successfully.
+    /// `script` or `run`: what to run. Blank: nothing is run, successfully.
     pub text: String,
-    /// `exec`: the interpreter. Default: by the extension of a file, else `/bin/sh`.
+    /// How the text is to be taken.
+    pub form: Form,
+    /// `exec`: the interpreter. Default: see [`Form`].
     pub exec: Option<String>,
     /// `timeout`: the longest it may take, in seconds. Nought lets it take no time at all.
     pub timeout: Duration,
+    /// `env`: the variables that it starts with.
+    pub env: Env,
+    /// `user`: whose rights it has. Default: the exporter's.
+    pub user: Option<String>,
+    /// `workdir`: the directory that it runs in, an absolute path. Default: the exporter's.
+    pub workdir: Option<PathBuf>,
+}
+
+impl Script {
+    /// The file that the script is: one line that names one. Its path is absolute.
+    ///
+    /// What is always text may be the path of a program all the same, which then is the script.
+    pub fn file(&self) -> Option<PathBuf> {
+        let line = self.text.trim();
+        let path = match (self.form, &self.workdir) {
+            (Form::Text, Some(workdir)) => workdir.join(line),
+            (Form::Text, None) | (Form::TextOrFile, _) => PathBuf::from(line),
+        };
+        let is_file = !line.is_empty() && !line.contains('\n') && path.is_file();
+        is_file.then(|| std::path::absolute(&path).unwrap_or(path))
+    }
+}
+
+/// How the text of a script is to be taken: each system that hooks come from has its own way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Form {
+    /// As Jumpstarter does with `script`: one line that names a file is that file, for the
+    /// interpreter that its extension asks for; all else is text for `/bin/sh`.
+    #[default]
+    TextOrFile,
+    /// As SkyPilot and Chef do: always text, for bash. Where there is none, for `/bin/sh`.
+    Text,
+}
+
+/// `env`: the variables that a hook starts with, before Hilt adds its own.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Env {
+    /// `inherit`: what it gets of the exporter's own environment.
+    pub inherit: Inherit,
+    /// `set`: what it gets besides.
+    pub set: BTreeMap<String, String>,
+}
+
+/// What a hook gets of the exporter's own environment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Inherit {
+    /// Everything.
+    #[default]
+    All,
+    /// The variables of these names.
+    Only(Vec<String>),
 }
 
 /// A hook around a lease.

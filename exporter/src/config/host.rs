@@ -7,7 +7,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use nix::unistd::{User, geteuid};
+
 use super::decode::Item;
+use super::exposure;
 
 /// Where programs are looked for without a `PATH`, as in the reference.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
@@ -18,6 +21,13 @@ pub(super) fn check_script(item: &Item<'_>, script: &str) {
     if looks_like_a_path(script) && !Path::new(script).is_file() {
         let message = format!("`{script}` is no file here, so that it would run as a command");
         item.warning(message, "check the path");
+    }
+}
+
+/// Notes who else can change a script's file.
+pub(super) fn check_file(item: &Item<'_>, file: &Path) {
+    if let Some(exposure) = exposure::of_file(file, geteuid().as_raw()) {
+        item.exposed(exposure.message, exposure.hint);
     }
 }
 
@@ -32,6 +42,14 @@ pub(super) fn check_interpreter(item: &Item<'_>, program: &str) {
     if !is_there {
         let message = format!("there is no program `{program}` here");
         item.warning(message, "install it, or give the path of an interpreter");
+    }
+}
+
+/// Warns about a user that isn't there.
+pub(super) fn check_user(item: &Item<'_>, name: &str) {
+    if !matches!(User::from_name(name), Ok(Some(_))) {
+        let message = format!("there is no user `{name}` here");
+        item.warning(message, "create the user, or check the name");
     }
 }
 

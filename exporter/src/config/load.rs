@@ -4,9 +4,11 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+use nix::unistd::geteuid;
+
 use super::decode::{self, Findings, Item};
-use super::mistake::{Mistake, Mistakes, Position};
-use super::{Config, Environment, devices, yaml};
+use super::mistake::{Mistake, Mistakes, Position, Severity};
+use super::{Config, Environment, devices, exposure, yaml};
 
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 1024 * 1024;
@@ -27,13 +29,35 @@ pub struct Loaded {
 /// Everything that is wrong with it, warnings included.
 pub fn load(file: &Path, environment: &Environment) -> Result<Loaded, Mistakes> {
     match read(file) {
-        Ok(source) => parse(file, &source, environment),
+        Ok(source) => parse_with(file, &source, environment, exposed(file)),
         Err(error) => {
             let message = format!("can't be read: {error}");
             let hint = "give the path of a readable file";
             Err(Mistakes::new(file, vec![Mistake::error(Position::START, message, hint)]))
         }
     }
+}
+
+/// As [`load`], for who is going to run the hooks: what others can change is refused, unless the
+/// configuration allows it.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn load_to_run(file: &Path, environment: &Environment) -> Result<Loaded, Mistakes> {
+    let Loaded { config, warnings } = load(file, environment).map_err(Mistakes::to_run)?;
+    let warnings = warnings.to_run();
+    if warnings.are_errors() { Err(warnings) } else { Ok(Loaded { config, warnings }) }
+}
+
+/// What is wrong with the file itself.
+fn exposed(file: &Path) -> Vec<Mistake> {
+    let exposure = exposure::of_file(file, geteuid().as_raw());
+    let mistake = exposure.map(|exposure| Mistake {
+        severity: Severity::Exposed,
+        ..Mistake::error(Position::START, exposure.message, exposure.hint)
+    });
+    mistake.into_iter().collect()
 }
 
 fn read(file: &Path) -> io::Result<Vec<u8>> {
@@ -49,7 +73,16 @@ fn read(file: &Path) -> io::Result<Vec<u8>> {
 ///
 /// As [`load`].
 pub fn parse(file: &Path, source: &[u8], environment: &Environment) -> Result<Loaded, Mistakes> {
-    let mut list = Vec::new();
+    parse_with(file, source, environment, Vec::new())
+}
+
+/// As [`parse`], where some mistakes are already known.
+fn parse_with(
+    file: &Path,
+    source: &[u8],
+    environment: &Environment,
+    mut list: Vec<Mistake>,
+) -> Result<Loaded, Mistakes> {
     let node = match text(source).and_then(|source| yaml::compose(source, &mut list)) {
         Ok(Some(node)) => node,
         Ok(None) => {
@@ -69,7 +102,11 @@ pub fn parse(file: &Path, source: &[u8], environment: &Environment) -> Result<Lo
     let config = decode::config(&top);
     devices::check(&top, &config);
     decode::refuse_unsupported(&top);
-    let found = Mistakes::new(file, findings.into_list());
+    let mut list = findings.into_list();
+    if config.allow_writable_config {
+        list.retain(|mistake| mistake.severity != Severity::Exposed);
+    }
+    let found = Mistakes::new(file, list);
     if found.are_errors() { Err(found) } else { Ok(Loaded { config, warnings: found }) }
 }
 

@@ -59,6 +59,9 @@ pub enum Severity {
     /// A key that nobody reads. It is a warning, as the reference ignores it as well, unless
     /// somebody asked for strictness.
     IgnoredKey,
+    /// Others than root and the exporter's user can change what its hooks do. It is a warning for
+    /// who checks a file, and keeps it from being run.
+    Exposed,
     /// Probably not what was meant.
     Warning,
 }
@@ -68,7 +71,7 @@ impl Severity {
     pub fn word(self) -> &'static str {
         match self {
             Self::Error => "error",
-            Self::IgnoredKey | Self::Warning => "warning",
+            Self::IgnoredKey | Self::Exposed | Self::Warning => "warning",
         }
     }
 }
@@ -104,11 +107,19 @@ impl Mistakes {
 
     /// The same, but keys that nobody reads are errors.
     #[must_use]
-    pub fn strictly(mut self) -> Self {
-        for mistake in &mut self.list {
-            if mistake.severity == Severity::IgnoredKey {
-                mistake.severity = Severity::Error;
-            }
+    pub fn strictly(self) -> Self {
+        self.with_errors(Severity::IgnoredKey)
+    }
+
+    /// The same, but what others can change is an error.
+    #[must_use]
+    pub fn to_run(self) -> Self {
+        self.with_errors(Severity::Exposed)
+    }
+
+    fn with_errors(mut self, severity: Severity) -> Self {
+        for mistake in self.list.iter_mut().filter(|mistake| mistake.severity == severity) {
+            mistake.severity = Severity::Error;
         }
         self
     }
@@ -135,7 +146,9 @@ impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.severity {
             Severity::Error => {}
-            Severity::IgnoredKey | Severity::Warning => write!(f, "{}: ", self.severity.word())?,
+            Severity::IgnoredKey | Severity::Exposed | Severity::Warning => {
+                write!(f, "{}: ", self.severity.word())?;
+            }
         }
         if !self.path.is_empty() {
             write_on_one_line(f, &self.path)?;
@@ -201,5 +214,13 @@ mod tests {
         assert!(!with(Severity::IgnoredKey).are_errors());
         assert!(with(Severity::IgnoredKey).strictly().are_errors());
         assert!(!with(Severity::Warning).strictly().are_errors());
+    }
+
+    #[test]
+    fn what_others_can_change_is_not_run() {
+        let with = |severity| Mistakes::new(Path::new("x"), vec![mistake(1, severity, "", "")]);
+        assert!(!with(Severity::Exposed).strictly().are_errors());
+        assert!(with(Severity::Exposed).to_run().are_errors());
+        assert!(!with(Severity::IgnoredKey).to_run().are_errors());
     }
 }

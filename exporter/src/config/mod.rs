@@ -16,6 +16,7 @@ mod devices;
 pub mod discover;
 mod environment;
 pub mod export;
+mod exposure;
 pub mod hooks;
 mod host;
 mod load;
@@ -30,7 +31,7 @@ use std::time::Duration;
 pub use self::environment::Environment;
 pub use self::export::DriverNode;
 pub use self::hooks::Hooks;
-pub use self::load::{Loaded, load, parse};
+pub use self::load::{Loaded, load, load_to_run, parse};
 pub use self::mistake::{Mistake, Mistakes, Position, Severity};
 use crate::secret::Secret;
 
@@ -61,6 +62,8 @@ pub struct Config {
     pub exit_on_lease_end: bool,
     /// `labels`: what the lab of this host schedules by. A remote controller keeps its own labels.
     pub labels: BTreeMap<String, String>,
+    /// `allowWritableConfig`: run even where others may change what hooks do. Default: no.
+    pub allow_writable_config: bool,
     /// `python`: interpreter for `.py` hooks and for drivers in Python. Default: `python3` on PATH.
     pub python: Option<String>,
 }

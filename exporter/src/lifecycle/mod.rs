@@ -83,6 +83,7 @@ impl LeaseHooks {
             invocation,
             environment: environment::of_hook(std::env::vars_os(), phase, scene),
             workdir,
+            user: None,
             limit: hook.script.timeout,
             grace: GRACE,
         };

@@ -1,6 +1,6 @@
 //! Everything that clients and hooks of one exporter can reach.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use drivers::Tree;
 use drivers::tree::Node;
@@ -22,8 +22,6 @@ use crate::wire::GetReportResponse;
 /// One exporter's devices, with what is needed to use them and to follow what happens to them.
 #[derive(Debug)]
 pub struct Bench {
-    /// The devices.
-    pub tree: Tree,
     /// What the exporter is doing.
     pub status: status::Reader,
     /// What it says.
@@ -38,6 +36,9 @@ pub struct Bench {
     pub tasks: TaskTracker,
     /// Everything that happens here happens in it.
     pub span: Span,
+    /// The devices. Replaced between leases, when the configuration has changed.
+    tree: RwLock<Arc<Tree>>,
+    /// Without the devices and the message of the day.
     report: GetReportResponse,
     /// The message of the day: the configuration's, and what a beforeLease hook has added.
     motd: Mutex<String>,
@@ -69,14 +70,13 @@ impl Bench {
         let report = GetReportResponse {
             uuid: Uuid::new_v4().to_string(),
             labels,
-            reports: report::reports(&parts.tree),
             ..GetReportResponse::default()
         };
         let tasks = TaskTracker::new();
         let span = logging::exporter_span(parts.name.as_deref().unwrap_or("local"), &parts.log);
         Arc::new(Self {
             resources: Resources::new(tasks.clone()),
-            tree: parts.tree,
+            tree: RwLock::new(Arc::new(parts.tree)),
             status: parts.status,
             log: parts.log,
             lease: parts.lease,
@@ -89,10 +89,22 @@ impl Bench {
         })
     }
 
-    /// The report, with the message of the day as it is now.
+    /// The devices as they are now.
+    pub fn tree(&self) -> Arc<Tree> {
+        Arc::clone(&self.tree.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts other devices in the place of these. Whoever does so sees to it that nobody has the
+    /// bench meanwhile.
+    pub fn replace_tree(&self, tree: Tree) {
+        *self.tree.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tree);
+    }
+
+    /// The report, with the devices and the message of the day as they are now.
     pub fn report(&self) -> GetReportResponse {
         let motd = self.motd.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        GetReportResponse { motd, ..self.report.clone() }
+        let reports = report::reports(&self.tree());
+        GetReportResponse { motd, reports, ..self.report.clone() }
     }
 
     /// Replaces what a hook has added to the message of the day.
@@ -110,11 +122,11 @@ impl Bench {
     }
 
     /// The driver that a client addresses.
-    pub fn node(&self, id: &str) -> Result<&Arc<Node>, RpcStatus> {
+    pub fn node(&self, id: &str) -> Result<Arc<Node>, RpcStatus> {
         let uuid = Uuid::parse_str(id).map_err(|_| {
             RpcStatus::invalid_argument(format!("driver uuid '{}' is not a UUID", shown(id)))
         })?;
-        self.tree.find(uuid).ok_or_else(|| {
+        self.tree().find(uuid).map(Arc::clone).ok_or_else(|| {
             RpcStatus::invalid_argument(format!(
                 "no driver has the uuid {uuid}; ask for the report again"
             ))

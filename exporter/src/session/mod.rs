@@ -49,7 +49,7 @@ impl Session {
     ///
     /// Says which device or socket could not be opened, and why. The devices are closed again.
     pub async fn open(bench: Arc<Bench>, lease: Lease, hooks: bool) -> Result<Self, String> {
-        bench.tree.open().await.map_err(|error| error.to_string())?;
+        bench.tree().open().await.map_err(|error| error.to_string())?;
         let door = hooks.then(|| Door::open(&bench, Origin::Hook)).transpose();
         match door {
             Ok(door) => {
@@ -63,7 +63,7 @@ impl Session {
                 Ok(Self { scene, _door: door })
             }
             Err(error) => {
-                bench.tree.close().await;
+                bench.tree().close().await;
                 Err(format!("no socket for the hooks: {error}"))
             }
         }

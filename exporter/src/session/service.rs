@@ -171,8 +171,8 @@ impl RouterService for Service {
 }
 
 /// A use of a driver that may go on.
-struct Admitted<'a> {
-    node: &'a Arc<Node>,
+struct Admitted {
+    node: Arc<Node>,
     permit: Permit,
     span: Span,
 }
@@ -184,7 +184,7 @@ impl Service {
         uuid: &str,
         method: &str,
         shape: Shape,
-    ) -> Result<Admitted<'_>, Status> {
+    ) -> Result<Admitted, Status> {
         let permit = self.bench.admit(origin)?;
         let node = self.bench.node(uuid)?;
         let span = logging::call_span(&self.bench.span, &node.path, node.driver.category(), method);
@@ -195,7 +195,7 @@ impl Service {
     }
 }
 
-impl Admitted<'_> {
+impl Admitted {
     /// Lets the driver work for as long as the permit lasts.
     async fn run<T>(&self, work: impl Future<Output = drivers::Result<T>>) -> Result<T, Status> {
         let done = self.permit.during(unwinding(work)).instrument(self.span.clone()).await?;

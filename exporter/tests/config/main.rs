@@ -1,6 +1,7 @@
 //! The configuration loader from outside: files in, configurations or mistakes out.
 #![expect(clippy::unwrap_used, reason = "a test that fails may say so by panicking")]
 
+mod exposure;
 mod meaning;
 mod mistakes;
 mod properties;

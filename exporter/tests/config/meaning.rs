@@ -24,6 +24,7 @@ fn the_least_file_has_every_default() {
         failure_detection,
         exit_on_lease_end,
         labels,
+        allow_writable_config,
         python,
     } = config(&file(""));
     assert_eq!((metadata.namespace.as_deref(), metadata.name.as_str()), (Some("default"), "bench"));
@@ -33,7 +34,8 @@ fn the_least_file_has_every_default() {
     assert_eq!(hooks, exporter::config::Hooks::default());
     assert_eq!(failure_detection.max_rapid_failures, 5);
     assert_eq!(failure_detection.rapid_failure_window, Duration::from_secs(60));
-    assert!(!exit_on_lease_end);
+    assert!(!exit_on_lease_end && !allow_writable_config);
+    assert_eq!(hooks.quarantine_after, 5);
 }
 
 #[test]

@@ -189,7 +189,6 @@ fn values_of_the_wrong_kind() {
         2:72: hooks.beforeLease.onFailure: can't be `explode`; write warn, endLease, exit or quarantine
 
         | hooks: {lifecycle: {run: x}}
-        2:9: hooks.lifecycle: is not supported by this version of Hilt; remove it
         2:20: hooks.lifecycle: must be a list, but is a mapping; put each item on a line of its own, after `- `
         "#,
     );
@@ -203,9 +202,7 @@ fn missing_keys() {
         2:22: hooks.beforeLease.script: is missing; add `script:` with what to run
 
         | hooks: {lifecycle: [{events: [stop]}], repair: {}}
-        2:9: hooks.lifecycle: is not supported by this version of Hilt; remove it
         2:21: hooks.lifecycle[0].run: is missing; add `run:` with what to run
-        2:40: hooks.repair: is not supported by this version of Hilt; remove it
         2:48: hooks.repair.script: is missing; add `script:` with what to run
         "#,
     );
@@ -216,14 +213,14 @@ fn keys_that_nobody_reads() {
     check(
         r#"
         | colour: red
-        2:1: warning: colour: unknown key; known here: apiVersion, kind, alias, path, metadata, endpoint, tls, token, grpcOptions, description, motd, export, hooks, failureDetection, exitOnLeaseEnd, labels, python
+        2:1: warning: colour: unknown key; known here: apiVersion, kind, alias, path, metadata, endpoint, tls, token, grpcOptions, description, motd, export, hooks, failureDetection, exitOnLeaseEnd, labels, allowWritableConfig, python
 
         | exit_on_lease_end: true
         | grpcConfig: {}
         | failure_detection: {}
         | hook: {}
         2:1: warning: exit_on_lease_end: unknown key; did you mean `exitOnLeaseEnd`?
-        3:1: warning: grpcConfig: unknown key; known here: apiVersion, kind, alias, path, metadata, endpoint, tls, token, grpcOptions, description, motd, export, hooks, failureDetection, exitOnLeaseEnd, labels, python
+        3:1: warning: grpcConfig: unknown key; known here: apiVersion, kind, alias, path, metadata, endpoint, tls, token, grpcOptions, description, motd, export, hooks, failureDetection, exitOnLeaseEnd, labels, allowWritableConfig, python
         4:1: warning: failure_detection: unknown key; did you mean `failureDetection`?
         5:1: warning: hook: unknown key; did you mean `hooks`?
 
@@ -233,7 +230,7 @@ fn keys_that_nobody_reads() {
 
         | hooks: {beforeLease: {script: 'true', on-failure: exit, when: always, Timeout: 1}}
         2:39: warning: hooks.beforeLease.on-failure: unknown key; did you mean `onFailure`?
-        2:57: warning: hooks.beforeLease.when: unknown key; known here: onFailure, script, exec, timeout
+        2:57: warning: hooks.beforeLease.when: unknown key; known here: onFailure, script, timeout, exec, env, user, workdir
         2:71: warning: hooks.beforeLease.Timeout: unknown key; did you mean `timeout`?
 
         | alias: other
@@ -411,27 +408,6 @@ fn what_this_version_does_not_do() {
         | labels: ~
         | python: ~
         | hooks: {lifecycle: ~, repair: ~}
-
-        | hooks:
-        |   beforeLease: {script: x, onFailure: quarantine}
-        |   afterLease: {script: x, when: always, on_failure: quarantine}
-        |   lifecycle: []
-        |   repair: {script: x}
-        3:28: hooks.beforeLease.onFailure: is not supported by this version of Hilt; remove it
-        4:27: hooks.afterLease.when: is not supported by this version of Hilt; remove it
-        4:41: hooks.afterLease.on_failure: is not supported by this version of Hilt; remove it
-        5:3: hooks.lifecycle: is not supported by this version of Hilt; remove it
-        6:3: hooks.repair: is not supported by this version of Hilt; remove it
-
-        | export:
-        |   a:
-        |     children:
-        |       b:
-        |         type: POWER
-        |         version: '1'
-        |         hooks: {}
-        7:9: export.a.children.b.version: is not supported by this version of Hilt; remove it
-        8:9: export.a.children.b.hooks: is not supported by this version of Hilt; remove it
         "#,
     );
 }
@@ -441,7 +417,6 @@ fn sections_of_hilts_own() {
     check(
         r#"
         | hooks: {lifecycle: [{run: x, events: [start, 5], timeout: 0}, {run: x, events: []}, 5]}
-        2:9: hooks.lifecycle: is not supported by this version of Hilt; remove it
         2:39: hooks.lifecycle[0].events[0]: can't be `start`; write stop, preemption or down
         2:46: hooks.lifecycle[0].events[1]: can't be `5`; write stop, preemption or down
         2:59: hooks.lifecycle[0].timeout: must be at least 1, but is 0; write a number of seconds, such as 3600
@@ -449,12 +424,19 @@ fn sections_of_hilts_own() {
         2:85: hooks.lifecycle[2]: must be a mapping, but is a number; write its keys below it, or `{}` for none
 
         | hooks: {repair: {script: x, interval: 0}}
-        2:9: hooks.repair: is not supported by this version of Hilt; remove it
         2:39: hooks.repair.interval: must be at least 1, but is 0; write a number of seconds, such as 60
 
         | hooks: {afterLease: {script: x, when: never}}
-        2:33: hooks.afterLease.when: is not supported by this version of Hilt; remove it
         2:39: hooks.afterLease.when: can't be `never`; write ready or always
+
+        | hooks: {quarantineAfter: -1}
+        | allowWritableConfig: perhaps
+        2:26: hooks.quarantineAfter: must be at least 0, but is -1; write how many failures in a row are too many, or 0 for never
+        3:22: allowWritableConfig: must be a boolean, but is `perhaps`; write true or false
+
+        | hooks: {quarantineAfter: often, lifecycle: [{run: x, timeout: soon}]}
+        2:26: hooks.quarantineAfter: must be a whole number, but is `often`; write a number such as 5
+        2:63: hooks.lifecycle[0].timeout: must be a whole number, but is `soon`; write a number such as 3600
 
         | labels: {board: 7}
         | python: 3
@@ -476,9 +458,7 @@ fn sections_of_hilts_own() {
         |         - {targetPlatform: darwin, script: aGk=, run: x}
         |         - {}
         |         - {targetPlatform: windows, script: /w==}
-        5:5: export.a.version: is not supported by this version of Hilt; remove it
         5:14: export.a.version: must be text, but is a number; write it in quotes
-        6:5: export.a.hooks: is not supported by this version of Hilt; remove it
         7:19: export.a.hooks.preInstall.scripts: is missing; add `scripts:` with a script for each platform
         8:7: warning: export.a.hooks.preinstall: unknown key; did you mean `preInstall`?
         11:59: export.a.hooks.postInstall.scripts[0].timeoutSeconds: must be at least 1, but is 0; write a number of seconds, such as 300
@@ -489,6 +469,31 @@ fn sections_of_hilts_own() {
         14:11: export.a.hooks.postInstall.scripts[3].targetPlatform: is missing; add `targetPlatform: linux`
         14:11: export.a.hooks.postInstall.scripts[3].run: is missing; add `run:` with the script, or `script:` with its base64
         15:45: export.a.hooks.postInstall.scripts[4].script: is not the base64 of a text; put a plain script under `run:` instead
+        "#,
+    );
+}
+
+#[test]
+fn what_a_hook_runs_in() {
+    check(
+        r#"
+        | hooks:
+        |   beforeLease: {script: x, env: all, user: 0, workdir: hooks}
+        |   afterLease: {script: x, env: {inherit: some, set: [a]}}
+        |   repair: {script: x, env: {inherit: [A, 5, ''], set: {B: 1, 'C=D': x}, clear: true}}
+        |   lifecycle: [{run: x, user: no-such-user, workdir: /nonexistent}]
+        3:33: hooks.beforeLease.env: must be a mapping, but is text; write its keys below it, or `{}` for none
+        3:44: hooks.beforeLease.user: must be text, but is a number; write it in quotes
+        3:56: hooks.beforeLease.workdir: must be an absolute path, but is `hooks`; write the path from `/` on
+        4:42: hooks.afterLease.env.inherit: must be `all` or a list of names, but is `some`; write `all`, or names as in [HOME, LANG]
+        4:53: hooks.afterLease.env.set: must be a mapping, but is a list; write its keys below it, or `{}` for none
+        5:42: hooks.repair.env.inherit[1]: must be text, but is a number; write it in quotes
+        5:45: hooks.repair.env.inherit[2]: `` can't be the name of a variable; write a name without `=`
+        5:59: hooks.repair.env.set.B: must be text, but is a number; write it in quotes
+        5:62: hooks.repair.env.set.C=D: `C=D` can't be the name of a variable; write a name without `=`
+        5:73: warning: hooks.repair.env.clear: unknown key; known here: set, inherit
+        6:30: warning: hooks.lifecycle[0].user: there is no user `no-such-user` here; create the user, or check the name
+        6:53: warning: hooks.lifecycle[0].workdir: there is no directory `/nonexistent` here; create it, or check the path
         "#,
     );
 }

@@ -59,12 +59,6 @@ impl<'a> Item<'a> {
         item
     }
 
-    /// The values of all its keys.
-    pub(super) fn values(&self) -> Vec<Self> {
-        let entries = self.node.entries().unwrap_or_default();
-        entries.iter().map(|entry| self.below(entry)).collect()
-    }
-
     /// Whether it is this text.
     pub(super) fn is(&self, text: &str) -> bool {
         matches!(&self.node.content, Content::Scalar(scalar) if scalar.text == text)
@@ -83,6 +77,11 @@ impl<'a> Item<'a> {
     /// Notes that the value is probably not what was meant.
     pub(in crate::config) fn warning(&self, message: impl Into<String>, hint: impl Into<String>) {
         self.note(self.node.position, Severity::Warning, message, hint);
+    }
+
+    /// Notes that others can change what this leads to.
+    pub(in crate::config) fn exposed(&self, message: impl Into<String>, hint: impl Into<String>) {
+        self.note(self.node.position, Severity::Exposed, message, hint);
     }
 
     /// Notes that it is probably not what was meant to have this key.

@@ -53,6 +53,10 @@ pub(super) fn config(top: &Item<'_>) -> Config {
                 .and_then(|item| item.boolean())
                 .unwrap_or_default(),
             labels: unless_null(keys, "labels").map(|item| item.texts()).unwrap_or_default(),
+            allow_writable_config: keys
+                .get("allowWritableConfig")
+                .and_then(|item| item.boolean())
+                .unwrap_or_default(),
             python: optional_text(keys, "python"),
         };
         for (given, missing) in [("endpoint", "token"), ("token", "endpoint")] {

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::hooks::{checked, surroundings};
 use super::item::Item;
 use super::section::Section;
 use super::{positive_seconds, seconds, unless_null};
 use crate::config::export::{Platform, Stage, StageScript};
-use crate::config::hooks::Script;
+use crate::config::hooks::{Form, Script};
 
 /// Seconds that a script may take, unless it says otherwise.
 const TIMEOUT: i64 = 300;
@@ -65,10 +66,11 @@ fn script(keys: &mut Section<'_>) -> Option<StageScript> {
     };
     let script = Script {
         text: text.unwrap_or_default(),
-        exec: None,
+        form: Form::Text,
         timeout: timeout.unwrap_or_else(|| seconds(TIMEOUT)),
+        ..surroundings(keys)
     };
-    Some(StageScript { platform: platform?, script })
+    Some(StageScript { platform: platform?, script: checked(script, keys.get("run")) })
 }
 
 fn decoded(item: &Item<'_>, text: &str) -> Option<String> {

@@ -38,6 +38,11 @@ impl<'a> Item<'a> {
         entries
     }
 
+    /// Whether it is a list.
+    pub(super) fn is_list(&self) -> bool {
+        matches!(self.node.content, Content::Sequence(_))
+    }
+
     /// A list.
     pub(super) fn list(&self) -> Vec<Self> {
         match &self.node.content {
