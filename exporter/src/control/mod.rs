@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::client::{Client, ControlError, running};
-pub use self::server::{Desk, Reloads, serve};
+pub use self::server::{Desk, serve};
 use crate::lease::overview::QuarantineOverview;
 
 /// The name of the socket in a state directory.

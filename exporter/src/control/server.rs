@@ -3,7 +3,7 @@
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Arc;
 
@@ -14,13 +14,13 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio::net::UnixListener;
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::watch;
 
 use super::{BenchStatus, LeaseStatus, Refusal, SOCKET, socket_in};
 use crate::lease::actor::LeaseHandle;
 use crate::lease::overview::Overview;
 use crate::lease::status;
+use crate::reload::Reloads;
 use crate::shutdown::Shutdown;
 
 /// What can be asked of an exporter.
@@ -34,37 +34,18 @@ pub struct Desk {
     pub overview: watch::Receiver<Overview>,
     /// Its bench.
     pub lease: LeaseHandle,
-    /// Where reloads are asked for.
+    /// Where it is told to read its configuration again.
     pub reloads: Reloads,
     /// How it is told to go.
     pub shutdown: Shutdown,
 }
 
-/// Where reloads are asked for. Clones are the same.
-#[derive(Debug, Clone)]
-pub struct Reloads(pub mpsc::Sender<oneshot::Sender<Result<(), String>>>);
-
-impl Reloads {
-    /// Has the configuration read again. Returns once that is decided; drivers may still have to
-    /// wait for the end of the lease.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with the new configuration; the old one goes on.
-    pub async fn reload(&self) -> Result<(), String> {
-        let (answer, answered) = oneshot::channel();
-        let gone = || "the exporter is stopping".to_owned();
-        self.0.send(answer).await.map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())?
-    }
-}
-
-/// Answers at the socket in a state directory until `stop` is cancelled.
+/// Answers at the socket in a state directory for as long as it is polled; then the socket is gone.
 ///
 /// # Errors
 ///
 /// Why there can be no socket.
-pub async fn serve(state_dir: &Path, desk: Desk, stop: CancellationToken) -> io::Result<()> {
+pub async fn serve(state_dir: &Path, desk: Desk) -> io::Result<()> {
     let directory = File::open(state_dir)?;
     let path = socket_in(&directory);
     // One that is left belongs to nobody: the directory is locked for this process.
@@ -73,6 +54,7 @@ pub async fn serve(state_dir: &Path, desk: Desk, stop: CancellationToken) -> io:
         Ok(()) | Err(_) => {}
     }
     let listener = UnixListener::bind(&path)?;
+    let _unlinked = Unlinked(state_dir.join(SOCKET));
     fs::set_permissions(&path, Permissions::from_mode(0o600))?;
     let router = Router::new()
         .route("/v1/status", get(status))
@@ -80,9 +62,17 @@ pub async fn serve(state_dir: &Path, desk: Desk, stop: CancellationToken) -> io:
         .route("/v1/release", post(release))
         .route("/v1/down", post(down))
         .with_state(Arc::new(desk));
-    let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
-    fs::remove_file(state_dir.join(SOCKET)).ok();
-    served
+    axum::serve(listener, router).await
+}
+
+/// Removes a socket when nobody answers there any more.
+struct Unlinked(PathBuf);
+
+impl Drop for Unlinked {
+    fn drop(&mut self) {
+        // One that stays harms nobody: the next process removes it.
+        fs::remove_file(&self.0).ok();
+    }
 }
 
 async fn status(State(desk): State<Arc<Desk>>) -> Json<BenchStatus> {

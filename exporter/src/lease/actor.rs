@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hooks::Stop;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::Instrument as _;
@@ -15,7 +15,6 @@ use super::ledger::Ledger;
 use super::machine::{
     Effect, EndReason, Epoch, Event, Farewell, Fate, Machine, Parting, Phase, State, Task,
 };
-use super::overview::Overview;
 use super::standing::{LINGER, Standing};
 use super::status::Publisher;
 use crate::lifecycle::{Lifecycle, Report};
@@ -112,11 +111,6 @@ impl Actor {
             repair_at: None,
             work: JoinSet::new(),
         }
-    }
-
-    /// What the bench is about, as it changes.
-    pub fn overview(&self) -> watch::Receiver<Overview> {
-        self.ledger.overview()
     }
 
     /// Serves leases until it is told to stop, and the last one is over; returns the exit code.
@@ -274,9 +268,9 @@ impl Actor {
         self.bench.set_motd(None);
         let bench = Arc::clone(&self.bench);
         let has_hooks = self.lifecycle.has_lease_hooks();
-        self.spawn(async move {
-            Done::Opened(epoch, Session::open(bench, lease, has_hooks).await)
-        });
+        self.spawn(
+            async move { Done::Opened(epoch, Session::open(bench, lease, has_hooks).await) },
+        );
     }
 
     fn run_before(&mut self, epoch: Epoch) {
@@ -285,7 +279,7 @@ impl Actor {
         let (lifecycle, stop) = (self.lifecycle.clone(), self.new_stop());
         self.spawn(async move {
             let report = match recorded {
-                Some(ending) => lifecycle.before_again(session.scene(), &ending),
+                Some(end) => lifecycle.recorded(Phase::Before, end),
                 None => lifecycle.before(session.scene(), &stop).await,
             };
             Done::Hook(epoch, Phase::Before, report)
@@ -298,7 +292,7 @@ impl Actor {
         let (lifecycle, stop) = (self.lifecycle.clone(), self.new_stop());
         self.spawn(async move {
             let report = match recorded {
-                Some(ending) => lifecycle.after_again(&ending),
+                Some(end) => lifecycle.recorded(Phase::After, end),
                 None => lifecycle.after(session.scene(), parting, &stop).await,
             };
             Done::Hook(epoch, Phase::After, report)
@@ -311,9 +305,9 @@ impl Actor {
         if task == Task::Apply {
             self.lifecycle.adopt();
         }
-        self.spawn(async move {
-            Done::Maintained(epoch, lifecycle.maintain(bench, task, &stop).await)
-        });
+        self.spawn(
+            async move { Done::Maintained(epoch, lifecycle.maintain(bench, task, &stop).await) },
+        );
     }
 
     fn release(&mut self, epoch: Epoch, fate: Fate) {

@@ -2,21 +2,24 @@
 //! end means.
 
 mod environment;
+mod lives;
 mod motd;
 mod verdict;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hooks::{Outcome, Run, Stop};
+use hooks::{Ending, Outcome, Run, Stop};
 use uuid::Uuid;
 
 pub use self::environment::Scene;
+pub use self::lives::Lifecycle;
 use crate::config::Config;
 use crate::config::hooks::LeaseHook;
 use crate::lease::machine::{Phase, Plan, Verdict};
 use crate::logging::HOOK_OUTPUT;
 use crate::session::log::{Log, Record, Severity, Source};
+use crate::store::End;
 
 /// How long a script's processes have to end by themselves. "A few seconds" in the reference.
 const GRACE: Duration = Duration::from_secs(5);
@@ -109,6 +112,21 @@ impl LeaseHooks {
             | (Phase::After, _) => None,
         };
         Report { verdict, motd }
+    }
+
+    /// What a hook has come to that ended under an earlier process.
+    pub fn recorded(&self, phase: Phase, end: End) -> Report {
+        let hook = match phase {
+            Phase::Before => &self.before,
+            Phase::After => &self.after,
+        };
+        let ending = match end {
+            End::Exited(code) => Ending::Exited(code),
+            End::Signaled(signal) => Ending::Signaled(signal),
+            End::TimedOut => Ending::TimedOut,
+        };
+        let verdict = hook.as_ref().map_or(Verdict::Passed, |hook| verdict::of(&ending, hook));
+        Report { verdict, motd: None }
     }
 }
 

@@ -74,9 +74,8 @@ pub(super) fn read_back(connection: &Connection) -> rusqlite::Result<Recovery> {
     let drivers = "SELECT path, type_name, version, hash, definition FROM driver ORDER BY path";
     let bench = "SELECT quarantine_reason, quarantine_since, failures, process FROM bench";
     let (reason, since, failures, process): (Option<String>, Option<i64>, u32, Option<String>) =
-        connection.query_row(bench, [], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-        })?;
+        connection
+            .query_row(bench, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
     let lease = connection.query_row(lease, [], lease_of).optional()?;
     Ok(Recovery {
         ended: match &lease {

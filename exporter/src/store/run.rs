@@ -96,7 +96,11 @@ impl RunEnded {
 }
 
 impl End {
-    pub(super) fn of(status: RunStatus, exit_code: Option<i32>, signal: Option<i32>) -> Option<Self> {
+    pub(super) fn of(
+        status: RunStatus,
+        exit_code: Option<i32>,
+        signal: Option<i32>,
+    ) -> Option<Self> {
         match (status, exit_code, signal) {
             (RunStatus::Timeout, _, _) => Some(Self::TimedOut),
             (RunStatus::Success | RunStatus::Failure, Some(code), _) => Some(Self::Exited(code)),

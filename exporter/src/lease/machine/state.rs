@@ -260,14 +260,8 @@ impl EndReason {
 }
 
 impl Prepared {
-    const ALL: [Self; 6] = [
-        Self::NotYet,
-        Self::Unasked,
-        Self::Passed,
-        Self::Warned,
-        Self::Failed,
-        Self::Cancelled,
-    ];
+    const ALL: [Self; 6] =
+        [Self::NotYet, Self::Unasked, Self::Passed, Self::Warned, Self::Failed, Self::Cancelled];
 
     /// The one of this word.
     pub fn of_word(word: &str) -> Option<Self> {
