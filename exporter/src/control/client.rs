@@ -1,6 +1,6 @@
 //! The other side: what finds running exporters and asks them.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -38,40 +38,15 @@ pub enum ControlError {
     Refused(String),
 }
 
-/// The state directories below `exporters` whose exporters are running, by name.
-///
-/// # Errors
-///
-/// Why the directory can't be read. One that isn't there has none.
-pub fn running(exporters: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(exporters) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let path = entry?.path();
-        if is_running(&path) {
-            found.push(path);
+impl Client {
+    /// Whether somebody answers for this state directory. What this user may not look at counts, too.
+    pub fn is_answered(state_dir: &Path) -> bool {
+        match connect(state_dir) {
+            Ok(_) => true,
+            Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
         }
     }
-    found.sort();
-    Ok(found)
-}
 
-/// Whether somebody listens there. What this user may not look at counts, too.
-fn is_running(state_dir: &Path) -> bool {
-    let connected = File::open(state_dir).and_then(|directory| {
-        UnixStream::connect(socket_in(&directory))?;
-        Ok(())
-    });
-    match connected {
-        Ok(()) => true,
-        Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
-    }
-}
-
-impl Client {
     /// For the exporter with this state directory.
     ///
     /// # Errors
@@ -82,9 +57,8 @@ impl Client {
             io::ErrorKind::PermissionDenied => ControlError::NoPermission(state_dir.into()),
             _ => ControlError::NotRunning(state_dir.into()),
         };
-        let directory = File::open(state_dir).map_err(refused)?;
+        let directory = connect(state_dir).map_err(refused)?;
         let socket = socket_in(&directory);
-        UnixStream::connect(&socket).map_err(refused)?;
         let http = reqwest::Client::builder().unix_socket(socket).timeout(PATIENCE).build()?;
         Ok(Self { http, _directory: directory })
     }
@@ -123,4 +97,11 @@ impl Client {
             })),
         }
     }
+}
+
+/// Tries the socket of a state directory; returns the directory.
+fn connect(state_dir: &Path) -> io::Result<File> {
+    let directory = File::open(state_dir)?;
+    UnixStream::connect(socket_in(&directory))?;
+    Ok(directory)
 }

@@ -20,7 +20,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use self::client::{Client, ControlError, running};
+pub use self::client::{Client, ControlError};
 pub use self::server::{Desk, serve};
 use crate::lease::overview::QuarantineOverview;
 
