@@ -1,0 +1,132 @@
+//! Records to keep.
+
+use std::path::Path;
+use std::time::Duration;
+
+use exporter::config::export::Stage;
+use exporter::lease::machine::Phase;
+use exporter::store::{
+    AppliedDriver, Capture, EndReason, HookEvent, LeaseRecord, Output, Prepared, Progress,
+    Recovery, RunBegun, RunEnded, RunStatus, Store, StoreError, Subject, Write,
+};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+/// Far enough ahead not to be forgotten for its age.
+pub(crate) const SINCE: &str = "2200-03-04T05:06:07.123456789Z";
+
+/// Opens a store that has to be free of complaints.
+pub(crate) fn open(dir: &Path) -> (Store, Recovery) {
+    Store::open(dir).unwrap()
+}
+
+/// What `hilt run` would say of a directory.
+pub(crate) fn refusal(dir: &Path) -> String {
+    let refused: StoreError = Store::open(dir).unwrap_err();
+    refused.to_string().replace(&*dir.to_string_lossy(), "DIR")
+}
+
+pub(crate) fn time(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+pub(crate) fn lease(name: &str, progress: Progress) -> LeaseRecord {
+    LeaseRecord {
+        id: id(name),
+        name: name.into(),
+        client: "ann".into(),
+        context: [("ticket".to_owned(), "\"42\" €".to_owned())].into(),
+        progress,
+    }
+}
+
+pub(crate) fn cleaning_up() -> Progress {
+    Progress::CleaningUp { prepared: Prepared::Warned, reason: EndReason::Expired }
+}
+
+pub(crate) fn begun(event: HookEvent, started: &str) -> RunBegun {
+    let subject = match event {
+        HookEvent::Lease(_) => Subject::Lease { name: "first".into() },
+        HookEvent::Exporter(_) | HookEvent::Repair => Subject::Exporter { name: "bench".into() },
+        HookEvent::Driver(_) => {
+            Subject::Driver { path: "board.power".into(), version: Some("1.4.0".into()) }
+        }
+    };
+    let lease = matches!(event, HookEvent::Lease(_)).then(|| lease("first", Progress::Over).id);
+    RunBegun { id: Uuid::new_v4(), event, subject, lease, started: time(started) }
+}
+
+pub(crate) fn ended(begun: &RunBegun, status: RunStatus, output: &str) -> RunEnded {
+    let exit_code = match status {
+        RunStatus::Success => Some(0),
+        RunStatus::Failure => Some(3),
+        RunStatus::Timeout => None,
+    };
+    RunEnded {
+        id: begun.id,
+        status,
+        exit_code,
+        signal: None,
+        detail: None,
+        duration: Duration::from_micros(1_234_567),
+        output: text(output),
+    }
+}
+
+pub(crate) fn text(text: &str) -> Output {
+    let mut capture = Capture::default();
+    capture.push(text);
+    capture.finish()
+}
+
+pub(crate) fn driver(path: &str, hash: &str) -> AppliedDriver {
+    AppliedDriver {
+        path: path.into(),
+        type_name: "jumpstarter_driver_power.driver.MockPower".into(),
+        version: None,
+        hash: hash.into(),
+        definition: "{}".into(),
+    }
+}
+
+/// One change of every kind, and what is left when all of them are made.
+pub(crate) fn one_of_each() -> (Vec<Write>, Recovery) {
+    let before = begun(HookEvent::Lease(Phase::Before), "2200-03-04T05:00:00Z");
+    let install = begun(HookEvent::Driver(Stage::PreInstall), "2200-03-04T05:00:01Z");
+    let quarantine = ("no such hub".to_owned(), time(SINCE));
+    let writes = vec![
+        Write::Lease(lease("first", Progress::Preparing)),
+        Write::Lease(lease("first", Progress::Over)),
+        Write::Lease(lease("second", Progress::Preparing)),
+        Write::Lease(lease("second", Progress::Prepared(Prepared::Warned))),
+        Write::Lease(lease("second", cleaning_up())),
+        Write::RunBegun(before.clone()),
+        Write::RunBegun(install.clone()),
+        Write::RunEnded(ended(&before, RunStatus::Success, "done\n")),
+        Write::DriverApplied(driver("power", "1")),
+        Write::DriverApplied(driver("board.power", "2")),
+        Write::DriverApplied(driver("gone", "3")),
+        Write::DriverApplied(driver("power", "4")),
+        Write::DriverRemoved { path: "gone".into() },
+        Write::QuarantineLifted,
+        Write::Quarantined { reason: quarantine.0.clone(), since: quarantine.1 },
+        Write::FailuresInARow(2),
+    ];
+    let left = Recovery {
+        lease: Some(lease("second", cleaning_up())),
+        unfinished_runs: vec![install],
+        drivers: vec![driver("board.power", "2"), driver("power", "4")],
+        quarantine: Some(quarantine),
+        failures: 2,
+    };
+    (writes, left)
+}
+
+/// The same id for the same name.
+fn id(name: &str) -> Uuid {
+    let mut bytes = [0; 16];
+    for (byte, letter) in bytes.iter_mut().zip(name.bytes().rev()) {
+        *byte = letter;
+    }
+    Uuid::from_bytes(bytes)
+}
