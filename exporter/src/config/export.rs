@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use drivers::tree::{DeviceSpec, Spec};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Config;
@@ -39,7 +40,8 @@ pub struct Device {
 }
 
 /// A moment of a driver's life at which scripts can run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Stage {
     /// Before it is first put to use. A failure keeps it from being used.
     PreInstall,
@@ -68,7 +70,7 @@ impl Stage {
 }
 
 /// The script of a [`Stage`] for one platform; a stage has at most one for each.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageScript {
     /// `targetPlatform`: where it runs. Elsewhere the stage is skipped.
     pub platform: Platform,
@@ -77,12 +79,18 @@ pub struct StageScript {
 }
 
 /// An operating system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Platform {
     /// Linux.
     Linux,
     /// Windows.
     Windows,
+}
+
+impl Platform {
+    /// The one that this program runs on.
+    pub const HERE: Self = if cfg!(windows) { Self::Windows } else { Self::Linux };
 }
 
 impl Config {

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// `hooks`. Each is optional.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hooks {
@@ -32,23 +34,32 @@ impl Default for Hooks {
     }
 }
 
-/// Something to run.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// Something to run. Its serialised form is kept with the drivers that it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Script {
     /// `script` or `run`: what to run. Blank: nothing is run, successfully.
     pub text: String,
     /// How the text is to be taken.
     pub form: Form,
     /// `exec`: the interpreter. Default: see [`Form`].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub exec: Option<String>,
     /// `timeout`: the longest it may take, in seconds. Nought lets it take no time at all.
     pub timeout: Duration,
     /// `env`: the variables that it starts with.
+    #[serde(skip_serializing_if = "is_default")]
     pub env: Env,
     /// `user`: whose rights it has. Default: the exporter's.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// `workdir`: the directory that it runs in, an absolute path. Default: the exporter's.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub workdir: Option<PathBuf>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Script {
@@ -67,7 +78,7 @@ impl Script {
 }
 
 /// How the text of a script is to be taken: each system that hooks come from has its own way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Form {
     /// As Jumpstarter does with `script`: one line that names a file is that file, for the
     /// interpreter that its extension asks for; all else is text for `/bin/sh`.
@@ -78,7 +89,7 @@ pub enum Form {
 }
 
 /// `env`: the variables that a hook starts with, before Hilt adds its own.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Env {
     /// `inherit`: what it gets of the exporter's own environment.
     pub inherit: Inherit,
@@ -87,7 +98,7 @@ pub struct Env {
 }
 
 /// What a hook gets of the exporter's own environment.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Inherit {
     /// Everything.
     #[default]

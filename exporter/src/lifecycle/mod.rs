@@ -1,6 +1,8 @@
 //! The hooks of an exporter: which script belongs to which event, what it is told, and what its
 //! end means.
 
+pub mod changes;
+pub mod definition;
 mod environment;
 mod lives;
 mod motd;

@@ -90,10 +90,11 @@ mod tests {
 
     use super::*;
     use crate::config::hooks::LifecycleEvent;
+    use crate::lease::Lease;
+    use crate::lease::machine::journal::Progress;
     use crate::store::database::Database;
     use crate::store::{
-        Capture, Filter, History, HookEvent, LeaseRecord, Output, Progress, RunBegun, RunEnded,
-        RunStatus, Subject,
+        Capture, Filter, History, HookEvent, Output, RunBegun, RunEnded, RunStatus, Subject,
     };
 
     /// The two writes of a run that prints `letter` a thousand times.
@@ -140,13 +141,9 @@ mod tests {
         let mut writes = [run(day * 91, "a"), run(day * 89, "b")].concat();
         writes.push(unfinished);
         for (progress, name) in [(Progress::Over, "over"), (Progress::Preparing, "current")] {
-            writes.push(Write::Lease(LeaseRecord {
-                id: Uuid::new_v4(),
-                name: name.into(),
-                client: String::new(),
-                context: [].into(),
-                progress,
-            }));
+            let (id, name, client) = (Uuid::new_v4(), name.into(), String::new());
+            let lease = Lease { id, name, client, context: [].into() };
+            writes.push(Write::Lease(lease, progress));
         }
         database.write(&writes).unwrap();
         let count = |database: &Database, table| -> i64 {
@@ -159,7 +156,7 @@ mod tests {
         forget_older(database.connection(), Timestamp::now()).unwrap();
         assert_eq!((count(&database, "run"), count(&database, "transition")), (1, 0));
         let recovery = database.recover().unwrap();
-        assert_eq!(recovery.lease.map(|lease| lease.name).as_deref(), Some("current"));
+        assert_eq!(recovery.lease.map(|(lease, _)| lease.name).as_deref(), Some("current"));
         assert_eq!(recovery.unfinished_runs.len(), 1);
         assert_eq!(count(&database, "lease"), 1);
     }

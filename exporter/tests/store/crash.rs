@@ -5,7 +5,8 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 
-use exporter::store::{HookEvent, Progress, Recovery, RunStatus, Write, fault};
+use exporter::lease::machine::journal::Progress;
+use exporter::store::{HookEvent, Recovery, RunStatus, Write, fault};
 use tempfile::TempDir;
 
 use crate::records::{begun, driver, ended, lease, one_of_each, open};

@@ -3,12 +3,11 @@
 use exporter::config::export::Stage;
 use exporter::config::hooks::LifecycleEvent;
 use exporter::lease::machine::Phase;
-use exporter::store::{
-    Filter, History, HookEvent, Output, Progress, RunBegun, RunStatus, Store, Write,
-};
+use exporter::lease::machine::journal::Progress;
+use exporter::store::{Filter, History, HookEvent, Output, RunBegun, RunStatus, Store, Write};
 use tempfile::TempDir;
 
-use crate::records::{begun, ended, lease, open, text, time};
+use crate::records::{begun, ended, lease, open, text, time, wrote};
 
 const BEFORE: HookEvent = HookEvent::Lease(Phase::Before);
 const AFTER: HookEvent = HookEvent::Lease(Phase::After);
@@ -18,7 +17,7 @@ const INSTALL: HookEvent = HookEvent::Driver(Stage::PreInstall);
 /// A store with five runs, of which the last has not ended.
 async fn recorded(dir: &TempDir) -> (Store, Vec<RunBegun>) {
     let (store, _) = open(dir.path());
-    store.commit(vec![Write::Lease(lease("first", Progress::Preparing))]).await;
+    store.commit(vec![wrote("first", Progress::Preparing)]).await;
     let runs = [
         (INSTALL, "2200-03-01T00:00:00Z", Some(RunStatus::Success)),
         (BEFORE, "2200-03-02T00:00:00Z", Some(RunStatus::Failure)),
@@ -30,7 +29,7 @@ async fn recorded(dir: &TempDir) -> (Store, Vec<RunBegun>) {
     for (event, started, status) in runs {
         let mut run = begun(event, started);
         if event == INSTALL {
-            run.lease = Some(lease("first", Progress::Over).id);
+            run.lease = Some(lease("first", Progress::Over).0.id);
         }
         store.commit(vec![Write::RunBegun(run.clone())]).await;
         if let Some(status) = status {

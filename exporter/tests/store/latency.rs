@@ -1,11 +1,13 @@
 //! How long a commit takes, in an empty store and in one with a long history.
 
 use exporter::lease::machine::Phase;
-use exporter::store::{HookEvent, Prepared, Progress, RunStatus, Store, Write};
+use exporter::lease::machine::Prepared;
+use exporter::lease::machine::journal::Progress;
+use exporter::store::{HookEvent, RunStatus, Store, Write};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use crate::records::{begun, ended, lease, open};
+use crate::records::{begun, ended, lease, open, wrote};
 
 const RUNS: usize = 10_000;
 const TRANSITIONS: usize = 100_000;
@@ -16,7 +18,7 @@ async fn measured(store: &Store) -> (f64, f64) {
     for _ in 0..100 {
         let start = Instant::now();
         let progress = Progress::Prepared(Prepared::Passed);
-        store.commit(vec![Write::Lease(lease("measured", progress))]).await;
+        store.commit(vec![wrote("measured", progress)]).await;
         times.push(start.elapsed().as_secs_f64() * 1000.0);
     }
     times.sort_by(f64::total_cmp);
@@ -37,7 +39,7 @@ async fn a_long_history_does_not_slow_a_commit_down() {
             writes.push(Write::RunEnded(ended(&run, RunStatus::Success, "a line\n")));
             let name = format!("lease-{batch}-{number}");
             for _ in 0..TRANSITIONS / RUNS {
-                writes.push(Write::Lease(lease(&name, Progress::Preparing)));
+                writes.push(wrote(&name, Progress::Preparing));
             }
         }
         store.commit(writes).await;

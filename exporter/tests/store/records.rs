@@ -4,10 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use exporter::config::export::Stage;
-use exporter::lease::machine::Phase;
+use exporter::lease::Lease;
+use exporter::lease::machine::journal::Progress;
+use exporter::lease::machine::{EndReason, Phase, Prepared};
 use exporter::store::{
-    AppliedDriver, Capture, EndReason, HookEvent, LeaseRecord, Output, Prepared, Progress,
-    Recovery, RunBegun, RunEnded, RunStatus, Store, StoreError, Subject, Write,
+    AppliedDriver, Capture, HookEvent, Output, Recovery, RunBegun, RunEnded, RunStatus, Store,
+    StoreError, Subject, Write,
 };
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -30,29 +32,36 @@ pub(crate) fn time(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-pub(crate) fn lease(name: &str, progress: Progress) -> LeaseRecord {
-    LeaseRecord {
+pub(crate) fn lease(name: &str, progress: Progress) -> (Lease, Progress) {
+    let lease = Lease {
         id: id(name),
         name: name.into(),
         client: "ann".into(),
         context: [("ticket".to_owned(), "\"42\" €".to_owned())].into(),
-        progress,
-    }
+    };
+    (lease, progress)
+}
+
+pub(crate) fn wrote(name: &str, progress: Progress) -> Write {
+    let (lease, progress) = lease(name, progress);
+    Write::Lease(lease, progress)
 }
 
 pub(crate) fn cleaning_up() -> Progress {
-    Progress::CleaningUp { prepared: Prepared::Warned, reason: EndReason::Expired }
+    Progress::CleaningUp(Prepared::Warned, EndReason::Expired)
 }
 
 pub(crate) fn begun(event: HookEvent, started: &str) -> RunBegun {
     let subject = match event {
         HookEvent::Lease(_) => Subject::Lease { name: "first".into() },
         HookEvent::Exporter(_) | HookEvent::Repair => Subject::Exporter { name: "bench".into() },
-        HookEvent::Driver(_) => {
-            Subject::Driver { path: "board.power".into(), version: Some("1.4.0".into()) }
-        }
+        HookEvent::Driver(_) => Subject::Driver {
+            path: "board.power".into(),
+            version: Some("1.4.0".into()),
+            hash: "abc".into(),
+        },
     };
-    let lease = matches!(event, HookEvent::Lease(_)).then(|| lease("first", Progress::Over).id);
+    let lease = matches!(event, HookEvent::Lease(_)).then(|| lease("first", Progress::Over).0.id);
     RunBegun { id: Uuid::new_v4(), event, subject, lease, started: time(started) }
 }
 
@@ -95,11 +104,11 @@ pub(crate) fn one_of_each() -> (Vec<Write>, Recovery) {
     let install = begun(HookEvent::Driver(Stage::PreInstall), "2200-03-04T05:00:01Z");
     let quarantine = ("no such hub".to_owned(), time(SINCE));
     let writes = vec![
-        Write::Lease(lease("first", Progress::Preparing)),
-        Write::Lease(lease("first", Progress::Over)),
-        Write::Lease(lease("second", Progress::Preparing)),
-        Write::Lease(lease("second", Progress::Prepared(Prepared::Warned))),
-        Write::Lease(lease("second", cleaning_up())),
+        wrote("first", Progress::Preparing),
+        wrote("first", Progress::Over),
+        wrote("second", Progress::Preparing),
+        wrote("second", Progress::Prepared(Prepared::Warned)),
+        wrote("second", cleaning_up()),
         Write::RunBegun(before.clone()),
         Write::RunBegun(install.clone()),
         Write::RunEnded(ended(&before, RunStatus::Success, "done\n")),

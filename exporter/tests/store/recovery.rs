@@ -1,9 +1,11 @@
 //! What one process leaves to the next.
 
-use exporter::store::{EndReason, History, Prepared, Progress, Recovery, RunStatus, Store, Write};
+use exporter::lease::machine::journal::Progress;
+use exporter::lease::machine::{EndReason, Prepared};
+use exporter::store::{History, Recovery, RunStatus, Store, Write};
 use tempfile::TempDir;
 
-use crate::records::{lease, one_of_each, open};
+use crate::records::{lease, one_of_each, open, wrote};
 
 #[tokio::test]
 async fn everything_that_was_committed_is_there_for_the_next_process() {
@@ -45,16 +47,15 @@ async fn a_run_that_was_cut_off_is_a_failure_that_says_so() {
 async fn every_stage_of_a_lease_comes_back_as_it_was() {
     let dir = TempDir::new().unwrap();
     let prepared = Prepared::ALL.map(Progress::Prepared);
-    let cleaning_up =
-        EndReason::ALL.map(|reason| Progress::CleaningUp { prepared: Prepared::Failed, reason });
+    let cleaning_up = EndReason::ALL.map(|reason| Progress::CleaningUp(Prepared::Failed, reason));
     for progress in [Progress::Preparing].into_iter().chain(prepared).chain(cleaning_up) {
         let (store, _) = open(dir.path());
-        store.commit(vec![Write::Lease(lease("first", progress))]).await;
+        store.commit(vec![wrote("first", progress)]).await;
         drop(store);
         assert_eq!(open(dir.path()).1.lease, Some(lease("first", progress)));
     }
     let (store, _) = open(dir.path());
-    store.commit(vec![Write::Lease(lease("first", Progress::Over))]).await;
+    store.commit(vec![wrote("first", Progress::Over)]).await;
     drop(store);
     assert_eq!(open(dir.path()).1.lease, None);
 }
@@ -64,9 +65,9 @@ async fn a_bench_has_one_lease_at_a_time() {
     let dir = TempDir::new().unwrap();
     let (store, _) = open(dir.path());
     for name in ["first", "second"] {
-        store.commit(vec![Write::Lease(lease(name, Progress::Preparing))]).await;
+        store.commit(vec![wrote(name, Progress::Preparing)]).await;
     }
-    store.commit(vec![Write::Lease(lease("second", Progress::Over))]).await;
+    store.commit(vec![wrote("second", Progress::Over)]).await;
     drop(store);
     assert_eq!(open(dir.path()).1.lease, None);
 }

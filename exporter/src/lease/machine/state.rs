@@ -239,7 +239,8 @@ impl Then {
 }
 
 impl EndReason {
-    const ALL: [Self; 5] =
+    /// Each of them.
+    pub const ALL: [Self; 5] =
         [Self::Released, Self::Expired, Self::Disconnected, Self::Failed, Self::ExporterStopping];
 
     /// The one of this word.
