@@ -8,8 +8,8 @@ use exporter::lease::Lease;
 use exporter::lease::machine::journal::Progress;
 use exporter::lease::machine::{EndReason, Phase, Prepared};
 use exporter::store::{
-    AppliedDriver, Capture, HookEvent, Output, Recovery, RunBegun, RunEnded, RunStatus, Store,
-    StoreError, Subject, Write,
+    AppliedDriver, Capture, DoneStage, End, HookEvent, Output, Recovery, RunBegun, RunEnded,
+    RunStatus, Store, StoreError, Subject, Write,
 };
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -102,6 +102,13 @@ pub(crate) fn driver(path: &str, hash: &str) -> AppliedDriver {
 pub(crate) fn one_of_each() -> (Vec<Write>, Recovery) {
     let before = begun(HookEvent::Lease(Phase::Before), "2200-03-04T05:00:00Z");
     let install = begun(HookEvent::Driver(Stage::PreInstall), "2200-03-04T05:00:01Z");
+    let update = begun(HookEvent::Driver(Stage::PreUpdate), "2200-03-04T05:00:02Z");
+    let (second, _) = lease("second", Progress::Over);
+    let after = RunBegun {
+        lease: Some(second.id),
+        ..begun(HookEvent::Lease(Phase::After), "2200-03-04T05:00:03Z")
+    };
+    let process = Uuid::from_u128(42);
     let quarantine = ("no such hub".to_owned(), time(SINCE));
     let writes = vec![
         wrote("first", Progress::Preparing),
@@ -117,6 +124,11 @@ pub(crate) fn one_of_each() -> (Vec<Write>, Recovery) {
         Write::DriverApplied(driver("gone", "3")),
         Write::DriverApplied(driver("power", "4")),
         Write::DriverRemoved { path: "gone".into() },
+        Write::RunBegun(update.clone()),
+        Write::RunEnded(ended(&update, RunStatus::Success, "")),
+        Write::RunBegun(after.clone()),
+        Write::RunEnded(ended(&after, RunStatus::Failure, "")),
+        Write::Process(process),
         Write::QuarantineLifted,
         Write::Quarantined { reason: quarantine.0.clone(), since: quarantine.1 },
         Write::FailuresInARow(2),
@@ -127,6 +139,13 @@ pub(crate) fn one_of_each() -> (Vec<Write>, Recovery) {
         drivers: vec![driver("board.power", "2"), driver("power", "4")],
         quarantine: Some(quarantine),
         failures: 2,
+        ended: vec![(HookEvent::Lease(Phase::After), End::Exited(3))],
+        process: Some(process),
+        stages: vec![DoneStage {
+            path: "board.power".into(),
+            hash: "abc".into(),
+            stage: Stage::PreUpdate,
+        }],
     };
     (writes, left)
 }

@@ -261,7 +261,8 @@ impl EndReason {
 }
 
 impl Prepared {
-    const ALL: [Self; 6] =
+    /// Each of them.
+    pub const ALL: [Self; 6] =
         [Self::NotYet, Self::Unasked, Self::Passed, Self::Warned, Self::Failed, Self::Cancelled];
 
     /// The one of this word.
