@@ -43,9 +43,13 @@ impl Ledger {
         self.overview.subscribe()
     }
 
-    /// What is kept.
+    /// What to go on with: what is kept, and what follows from it.
     pub fn journal(&self) -> Journal {
-        self.journal.clone()
+        let journal = self.journal.clone();
+        if self.recovery.repaired {
+            return Journal { quarantine: None, failures: 0, ..journal };
+        }
+        journal
     }
 
     /// Ends what the last process has left running, and has what this one starts known to the next.
@@ -165,6 +169,20 @@ mod tests {
         let vacant = Journal { lease: None, ..over.clone() };
         assert_eq!(written(&over, &vacant), []);
         assert_eq!(written(&vacant, &none), [Write::FailuresInARow(0), Write::QuarantineLifted]);
+    }
+
+    #[test]
+    fn a_repair_that_nobody_lived_to_see_the_success_of_counts() {
+        let recovery = Recovery {
+            quarantine: Some(("no serial".into(), Timestamp::UNIX_EPOCH)),
+            failures: 5,
+            ..Recovery::default()
+        };
+        let went_on = |repaired| {
+            Ledger::new(Store::none(), Recovery { repaired, ..recovery.clone() }).journal()
+        };
+        assert_eq!(went_on(false).quarantine.as_deref(), Some("no serial"));
+        assert_eq!(went_on(true), Journal::default());
     }
 
     #[test]

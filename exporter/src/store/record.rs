@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::event::HookEvent;
-use super::run::{End, RunBegun, RunEnded, Subject};
+use super::run::{End, RunBegun, RunEnded, RunStatus, Subject};
 use crate::config::export::Stage;
 use crate::lease::Lease;
 use crate::lease::machine::journal::Progress;
@@ -69,6 +69,8 @@ pub struct Recovery {
     pub drivers: Vec<AppliedDriver>,
     /// Why the bench was out of service, and since when.
     pub quarantine: Option<(String, Timestamp)>,
+    /// Its repair hook has succeeded since.
+    pub repaired: bool,
     /// How often leases have failed one after the other.
     pub failures: u32,
     /// The mark of what it has started.
@@ -118,8 +120,12 @@ impl Recovery {
             }
             Write::Quarantined { reason, since } => {
                 self.quarantine = Some((reason.clone(), *since));
+                self.repaired = false;
             }
-            Write::QuarantineLifted => self.quarantine = None,
+            Write::QuarantineLifted => {
+                self.quarantine = None;
+                self.repaired = false;
+            }
             Write::FailuresInARow(count) => self.failures = *count,
             Write::Process(mark) => self.process = Some(*mark),
         }
@@ -134,6 +140,9 @@ impl Recovery {
         {
             self.ended.push((begun.event, end));
         }
+        self.repaired |= self.quarantine.is_some()
+            && begun.event == HookEvent::Repair
+            && ended.status == RunStatus::Success;
         self.stages.extend(DoneStage::of(begun, ended));
     }
 }

@@ -66,16 +66,22 @@ pub(super) fn restore(
     failures(connection, state.failures)
 }
 
+/// Why the bench is out of service, since when; failures in a row; the mark of its processes; and
+/// whether it was repaired since.
+type BenchRow = (Option<String>, Option<i64>, u32, Option<String>, bool);
+
 /// Everything that the last process has left.
 pub(super) fn read_back(connection: &Connection) -> rusqlite::Result<Recovery> {
     let lease = "SELECT id, name, client, context, progress, prepared, reason FROM lease
                  WHERE progress <> 'over' ORDER BY changed DESC LIMIT 1";
     let runs = format!("SELECT {BEGUN} FROM run WHERE status IS NULL ORDER BY number");
     let drivers = "SELECT path, type_name, version, hash, definition FROM driver ORDER BY path";
-    let bench = "SELECT quarantine_reason, quarantine_since, failures, process FROM bench";
-    let (reason, since, failures, process): (Option<String>, Option<i64>, u32, Option<String>) =
-        connection
-            .query_row(bench, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+    let bench = "SELECT quarantine_reason, quarantine_since, failures, process,
+                     EXISTS (SELECT 1 FROM run WHERE run.event = 'repair'
+                             AND run.status = 'success' AND run.started >= quarantine_since)
+                 FROM bench";
+    let (reason, since, failures, process, repaired): BenchRow =
+        connection.query_row(bench, [], |row| row.try_into())?;
     let lease = connection.query_row(lease, [], lease_of).optional()?;
     Ok(Recovery {
         ended: match &lease {
@@ -97,6 +103,7 @@ pub(super) fn read_back(connection: &Connection) -> rusqlite::Result<Recovery> {
             .query_map([], applied_driver)?
             .collect::<Result<_, _>>()?,
         quarantine: reason.zip(since.map(timestamp)),
+        repaired,
         failures,
     })
 }

@@ -108,6 +108,7 @@ pub(crate) fn one_of_each() -> (Vec<Write>, Recovery) {
         lease: Some(second.id),
         ..begun(HookEvent::Lease(Phase::After), "2200-03-04T05:00:03Z")
     };
+    let repair = begun(HookEvent::Repair, "2200-03-05T05:00:00Z");
     let process = Uuid::from_u128(42);
     let quarantine = ("no such hub".to_owned(), time(SINCE));
     let writes = vec![
@@ -131,6 +132,8 @@ pub(crate) fn one_of_each() -> (Vec<Write>, Recovery) {
         Write::Process(process),
         Write::QuarantineLifted,
         Write::Quarantined { reason: quarantine.0.clone(), since: quarantine.1 },
+        Write::RunBegun(repair.clone()),
+        Write::RunEnded(ended(&repair, RunStatus::Success, "")),
         Write::FailuresInARow(2),
     ];
     let left = Recovery {
@@ -138,6 +141,7 @@ pub(crate) fn one_of_each() -> (Vec<Write>, Recovery) {
         unfinished_runs: vec![install],
         drivers: vec![driver("board.power", "2"), driver("power", "4")],
         quarantine: Some(quarantine),
+        repaired: true,
         failures: 2,
         ended: vec![(HookEvent::Lease(Phase::After), End::Exited(3))],
         process: Some(process),
