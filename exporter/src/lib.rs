@@ -75,6 +75,7 @@ pub mod lifecycle;
 pub mod logging;
 pub mod reload;
 pub mod secret;
+pub mod service_manager;
 pub mod session;
 pub mod shutdown;
 pub mod store;
