@@ -21,6 +21,7 @@ use crate::session::door::Door;
 use crate::session::listener::{self, Listener};
 use crate::session::log::Log;
 use crate::shutdown::Shutdown;
+use crate::store::Store;
 
 /// How long tasks that move bytes may take to notice that it is over.
 const LAST_MOMENT: Duration = Duration::from_secs(2);
@@ -52,7 +53,7 @@ impl Standalone {
             lease: Some(lease.clone()),
         };
         let bench = Bench::new(parts, serving.clone());
-        let hooks = LeaseHooks::new(config);
+        let hooks = LeaseHooks::new(config, Store::none());
         let exit = exit_on_lease_end || config.exit_on_lease_end;
         let actor = Actor::new(Arc::clone(&bench), publisher, hooks, lease, exit);
         Ok(Self { bench, actor, serving })

@@ -12,10 +12,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::Lease;
-use super::machine::{Effect, EndReason, Epoch, Event, Farewell, Fate, Machine, Phase, State};
+use super::machine::{
+    Effect, EndReason, Epoch, Event, Farewell, Fate, Machine, Parting, Phase, State,
+};
 use super::standing::{LINGER, Standing};
 use super::status::Publisher;
-use crate::lifecycle::LeaseHooks;
+use crate::lifecycle::{LeaseHooks, Turn};
 use crate::session::Session;
 use crate::session::bench::Bench;
 use crate::shutdown::Shutdown;
@@ -163,8 +165,10 @@ impl Actor {
     fn perform(&mut self, effect: Effect) -> Option<u8> {
         match effect {
             Effect::OpenSession(epoch, lease) => self.open(epoch, lease),
-            Effect::RunBefore(epoch) => self.run_hook(epoch, Phase::Before),
-            Effect::RunAfter(epoch, _) => self.run_hook(epoch, Phase::After),
+            Effect::RunBefore(epoch) => self.run_hook(epoch, Turn::Before),
+            Effect::RunAfter(epoch, Parting { reason, prepared, .. }) => {
+                self.run_hook(epoch, Turn::After { reason, prepared });
+            }
             Effect::ShowFailure(_) | Effect::Maintain(..) | Effect::ScheduleRepair => todo!(),
             Effect::CancelHook => self.hook_stop.asked.cancel(),
             Effect::Publish(status, message) => {
@@ -197,13 +201,13 @@ impl Actor {
         );
     }
 
-    fn run_hook(&mut self, epoch: Epoch, phase: Phase) {
+    fn run_hook(&mut self, epoch: Epoch, turn: Turn) {
         let Some(session) = self.session.clone() else { return };
         self.hook_stop = Stop::default();
         let (hooks, log) = (self.hooks.clone(), self.bench.log.clone());
         let stop = self.hook_stop.clone();
         self.spawn(async move {
-            Done::Hook(epoch, phase, hooks.run(phase, session.scene(), &log, &stop).await)
+            Done::Hook(epoch, turn.phase(), hooks.run(turn, session.scene(), &log, &stop).await)
         });
     }
 

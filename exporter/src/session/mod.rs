@@ -24,7 +24,6 @@ pub mod resource;
 pub mod service;
 pub mod stream;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use self::admission::Origin;
@@ -43,24 +42,23 @@ pub struct Session {
 }
 
 impl Session {
-    /// Opens the bench's devices and, if there are hooks, a socket for them.
+    /// Opens the bench's devices and, if there are hooks, a socket for them. Without a lease, the
+    /// bench is open for the exporter's own hooks.
     ///
     /// # Errors
     ///
     /// Says which device or socket could not be opened, and why. The devices are closed again.
-    pub async fn open(bench: Arc<Bench>, lease: Lease, hooks: bool) -> Result<Self, String> {
+    pub async fn open(
+        bench: Arc<Bench>,
+        lease: impl Into<Option<Lease>>,
+        hooks: bool,
+    ) -> Result<Self, String> {
         bench.tree().open().await.map_err(|error| error.to_string())?;
         let door = hooks.then(|| Door::open(&bench, Origin::Hook)).transpose();
         match door {
             Ok(door) => {
-                let place = |of: fn(&Door) -> PathBuf| door.as_ref().map(of).unwrap_or_default();
-                let scene = Scene {
-                    lease,
-                    socket: place(Door::socket),
-                    programs: place(Door::programs),
-                    motd_file: place(|door| door.path().join("motd")),
-                };
-                Ok(Self { scene, _door: door })
+                let entrance = door.as_ref().map(Door::entrance);
+                Ok(Self { scene: Scene { lease: lease.into(), entrance }, _door: door })
             }
             Err(error) => {
                 bench.tree().close().await;
@@ -69,7 +67,7 @@ impl Session {
         }
     }
 
-    /// Where the lease's hooks run.
+    /// Where hooks run.
     pub fn scene(&self) -> &Scene {
         &self.scene
     }
