@@ -15,7 +15,7 @@ use crate::control::{self, Desk};
 use crate::lease::actor::{self, Actor, LeaseHandle};
 use crate::lease::ledger::Ledger;
 use crate::lease::status::{Publisher, Status};
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{Lifecycle, Setting};
 use crate::reload::Reloader;
 use crate::secret::Secret;
 use crate::session::admission::Origin;
@@ -79,19 +79,24 @@ impl Standalone {
         let (publisher, status) = Publisher::new();
         let handle = LeaseHandle::default();
         let serving = CancellationToken::new();
-        let log = Log::default();
         let parts = Parts {
             name: Some(config.metadata.name.clone()),
             motd: config.motd.clone().unwrap_or_default(),
             tree: tree(&config)?,
             status: status.clone(),
-            log: log.clone(),
+            log: Log::default(),
             lease: Some(handle.clone()),
         };
         let bench = Bench::new(parts, serving.clone());
         let exporter = config.metadata.name.clone();
         let (reloader, reloads) = Reloader::new(file, Arc::new(config));
-        let lifecycle = Lifecycle::new(reloader.config(), exit_on_lease_end, log, store.clone());
+        let lifecycle = Lifecycle::new(Setting {
+            bench: Arc::clone(&bench),
+            store: store.clone(),
+            logs: directory.as_ref().map(|directory| directory.join("hooks")),
+            exit_on_lease_end,
+            config: reloader.config(),
+        });
         let ledger = Ledger::new(store, recovery);
         let overview = ledger.overview();
         let lease = handle.clone();

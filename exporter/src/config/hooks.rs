@@ -67,13 +67,14 @@ impl Script {
     ///
     /// What is always text may be the path of a program all the same, which then is the script.
     pub fn file(&self) -> Option<PathBuf> {
-        let line = self.text.trim();
-        let path = match (self.form, &self.workdir) {
-            (Form::Text, Some(workdir)) => workdir.join(line),
-            (Form::Text, None) | (Form::TextOrFile, _) => PathBuf::from(line),
+        let text = match (self.form, &self.workdir) {
+            (Form::Text, Some(workdir)) => workdir.join(self.text.trim()).display().to_string(),
+            (Form::Text, None) | (Form::TextOrFile, _) => self.text.clone(),
         };
-        let is_file = !line.is_empty() && !line.contains('\n') && path.is_file();
-        is_file.then(|| std::path::absolute(&path).unwrap_or(path))
+        match hooks::Script::detect(&text) {
+            hooks::Script::File(path) => Some(std::path::absolute(&path).unwrap_or(path)),
+            hooks::Script::Blank | hooks::Script::Inline(_) => None,
+        }
     }
 }
 

@@ -275,12 +275,12 @@ impl Actor {
 
     fn run_before(&mut self, epoch: Epoch) {
         let Some(session) = self.session.clone() else { return };
-        let recorded = self.ledger.recorded(Phase::Before);
+        let recorded = self.recorded(Phase::Before);
         let (lifecycle, stop) = (self.lifecycle.clone(), self.new_stop());
         self.spawn(async move {
             let report = match recorded {
-                Some(end) => lifecycle.recorded(Phase::Before, end),
-                None => lifecycle.before(session.scene(), &stop).await,
+                Some(report) => report,
+                None => lifecycle.before(&session, &stop).await,
             };
             Done::Hook(epoch, Phase::Before, report)
         });
@@ -288,26 +288,45 @@ impl Actor {
 
     fn run_after(&mut self, epoch: Epoch, parting: Parting) {
         let Some(session) = self.session.clone() else { return };
-        let recorded = self.ledger.recorded(Phase::After);
+        let recorded = self.recorded(Phase::After);
         let (lifecycle, stop) = (self.lifecycle.clone(), self.new_stop());
         self.spawn(async move {
             let report = match recorded {
-                Some(end) => lifecycle.recorded(Phase::After, end),
-                None => lifecycle.after(session.scene(), parting, &stop).await,
+                Some(report) => report,
+                None => lifecycle.after(&session, parting, &stop).await,
             };
             Done::Hook(epoch, Phase::After, report)
         });
     }
 
+    /// What a hook has come to if it ended under an earlier process: it is not run again.
+    fn recorded(&self, phase: Phase) -> Option<Report> {
+        let end = self.ledger.recorded(phase)?;
+        tracing::info!("the {} hook has ended before the restart ({end})", phase.event());
+        Some(Report { verdict: self.lifecycle.judge(phase, end), motd: None })
+    }
+
     fn maintain(&mut self, epoch: Epoch, task: Task) {
-        let (bench, stop) = (Arc::clone(&self.bench), self.new_stop());
-        let lifecycle = self.lifecycle.clone();
+        let stop = self.new_stop();
+        let reason = self.ledger.quarantine().unwrap_or_default();
         if task == Task::Apply {
             self.lifecycle.adopt();
         }
-        self.spawn(
-            async move { Done::Maintained(epoch, lifecycle.maintain(bench, task, &stop).await) },
-        );
+        let lifecycle = self.lifecycle.clone();
+        self.spawn(async move {
+            let result = match task {
+                Task::Apply => Ok(()),
+                Task::Repair => lifecycle.repair(&reason, &stop).await,
+                Task::Farewell(farewell) => {
+                    lifecycle.bid_farewell(farewell, &stop).await;
+                    Ok(())
+                }
+            };
+            if let Err(reason) = &result {
+                tracing::warn!("{reason}");
+            }
+            Done::Maintained(epoch, result)
+        });
     }
 
     fn release(&mut self, epoch: Epoch, fate: Fate) {

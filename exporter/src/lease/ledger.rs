@@ -52,6 +52,11 @@ impl Ledger {
         journal
     }
 
+    /// Why the bench is out of service, if it is.
+    pub fn quarantine(&self) -> Option<String> {
+        self.journal.quarantine.clone()
+    }
+
     /// Ends what the last process has left running, and has what this one starts known to the next.
     pub async fn end_leftovers(&mut self) {
         if let Some(mark) = self.recovery.process {

@@ -1,10 +1,14 @@
 //! A private way to the devices: a Unix socket, with the `j` that goes with it.
 
+use std::collections::HashSet;
 use std::env;
+use std::fs::{self, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, fchown, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nix::unistd::{Uid, geteuid};
 
 use tempfile::TempDir;
 use tokio::net::UnixListener;
@@ -19,7 +23,55 @@ use super::listener::{self, Listener};
 #[derive(Debug)]
 pub struct Door {
     directory: TempDir,
+    guests: Guests,
     _serving: DropGuard,
+}
+
+/// What a hook has to know of a door.
+#[derive(Debug, Clone)]
+pub struct Entrance {
+    /// The socket.
+    pub socket: PathBuf,
+    /// The directory in which a hook finds `j`.
+    pub programs: PathBuf,
+    /// The file into which a beforeLease hook may write a message for the client.
+    pub motd_file: PathBuf,
+    guests: Guests,
+}
+
+/// The users who may come in besides the exporter's own. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Guests(Arc<Mutex<HashSet<Uid>>>);
+
+impl Guests {
+    /// Whether this user may come in.
+    pub fn include(&self, user: Uid) -> bool {
+        self.lock().contains(&user)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<Uid>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entrance {
+    /// Lets the processes of a hook in that runs as another user.
+    ///
+    /// # Errors
+    ///
+    /// The system doesn't let others in; only root can.
+    pub fn let_in(&self, user: Uid) -> io::Result<()> {
+        if user == geteuid() || !self.guests.lock().insert(user) {
+            return Ok(());
+        }
+        let mut create = OpenOptions::new();
+        let motd = create.write(true).create(true).truncate(false).mode(0o600);
+        fchown(motd.open(&self.motd_file)?, Some(user.as_raw()), None)?;
+        // Others can pass, but not look around; who they are is asked at the socket.
+        fs::set_permissions(&self.socket, Permissions::from_mode(0o666))?;
+        let directory = self.socket.parent().unwrap_or(&self.socket);
+        fs::set_permissions(directory, Permissions::from_mode(0o711))
+    }
 }
 
 impl Door {
@@ -27,20 +79,30 @@ impl Door {
     pub fn open(bench: &Arc<Bench>, origin: Origin) -> io::Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("hilt-")
-            .permissions(std::fs::Permissions::from_mode(0o700))
+            .permissions(Permissions::from_mode(0o700))
             .tempdir_in(runtime_directory())?;
         let stop = bench.serving.child_token();
-        let door = Self { directory, _serving: stop.clone().drop_guard() };
-        std::fs::create_dir(door.programs())?;
+        let guests = Guests::default();
+        let door = Self { directory, guests, _serving: stop.clone().drop_guard() };
+        fs::create_dir(door.programs())?;
         // Called under that name, this program is `j`.
         symlink(env::current_exe()?, door.programs().join("j"))?;
-        let listener = Listener::Unix(UnixListener::bind(door.socket())?);
+        let listener = Listener::Unix(UnixListener::bind(door.socket())?, door.guests.clone());
         door.serve(listener, origin, bench, stop);
         Ok(door)
     }
 
-    /// The directory.
-    pub fn path(&self) -> &Path {
+    /// What a hook has to know.
+    pub fn entrance(&self) -> Entrance {
+        Entrance {
+            socket: self.socket(),
+            programs: self.programs(),
+            motd_file: self.path().join("motd"),
+            guests: self.guests.clone(),
+        }
+    }
+
+    fn path(&self) -> &Path {
         self.directory.path()
     }
 

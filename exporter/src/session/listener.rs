@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use nix::unistd::{Uid, geteuid};
 use subtle::ConstantTimeEq as _;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -23,6 +24,7 @@ use tracing::Instrument as _;
 use super::admission::Origin;
 use super::authority::AuthorityFilter;
 use super::bench::Bench;
+use super::door::Guests;
 use super::peer::Peer;
 use super::service::Service;
 use crate::secret::Secret;
@@ -54,8 +56,8 @@ pub enum Listener {
     Tcp(TcpListener),
     /// TLS.
     Tls(TcpListener, TlsAcceptor),
-    /// A Unix socket, for processes of the same user.
-    Unix(UnixListener),
+    /// A Unix socket, for processes of the same user and of its guests.
+    Unix(UnixListener, Guests),
 }
 
 /// Serves `bench` on `listener` until `stop`, and then a moment longer for calls under way.
@@ -122,7 +124,9 @@ impl Door {
             Listener::Tls(listener, acceptor) => {
                 self.tls(listener.accept().await?.0, acceptor.clone());
             }
-            Listener::Unix(listener) => self.unix(listener.accept().await?.0).await,
+            Listener::Unix(listener, guests) => {
+                self.unix(listener.accept().await?.0, guests).await;
+            }
         }
         Ok(())
     }
@@ -146,11 +150,12 @@ impl Door {
         });
     }
 
-    async fn unix(&self, stream: UnixStream) {
-        let own = nix::unistd::geteuid().as_raw();
-        match stream.peer_cred() {
-            Ok(peer) if peer.uid() == own || peer.uid() == 0 => self.admit(stream).await,
-            Ok(peer) => tracing::warn!("user {} was refused at a private socket", peer.uid()),
+    async fn unix(&self, stream: UnixStream, guests: &Guests) {
+        match stream.peer_cred().map(|peer| Uid::from_raw(peer.uid())) {
+            Ok(peer) if peer == geteuid() || peer.is_root() || guests.include(peer) => {
+                self.admit(stream).await;
+            }
+            Ok(peer) => tracing::warn!("user {peer} was refused at a private socket"),
             Err(error) => tracing::warn!("somebody was refused at a private socket: {error}"),
         }
     }

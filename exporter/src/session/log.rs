@@ -150,7 +150,8 @@ impl LogReader {
         }
     }
 
-    fn try_next(&mut self) -> Option<Arc<Record>> {
+    /// The next record, if it is there already.
+    pub fn try_next(&mut self) -> Option<Arc<Record>> {
         let ring = self.shared.lock();
         if self.next < ring.first {
             let lost = ring.first - self.next;

@@ -24,7 +24,6 @@ pub mod resource;
 pub mod service;
 pub mod stream;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use self::admission::Origin;
@@ -50,18 +49,8 @@ impl Session {
     /// Says which device or socket could not be opened, and why. The devices are closed again.
     pub async fn open(bench: Arc<Bench>, lease: Lease, hooks: bool) -> Result<Self, String> {
         bench.tree().open().await.map_err(|error| error.to_string())?;
-        let door = hooks.then(|| Door::open(&bench, Origin::Hook)).transpose();
-        match door {
-            Ok(door) => {
-                let place = |of: fn(&Door) -> PathBuf| door.as_ref().map(of).unwrap_or_default();
-                let scene = Scene {
-                    lease,
-                    socket: place(Door::socket),
-                    programs: place(Door::programs),
-                    motd_file: place(|door| door.path().join("motd")),
-                };
-                Ok(Self { scene, _door: door })
-            }
+        match hooks.then(|| Door::open(&bench, Origin::Hook)).transpose() {
+            Ok(door) => Ok(Self::behind(door, Some(lease))),
             Err(error) => {
                 bench.tree().close().await;
                 Err(format!("no socket for the hooks: {error}"))
@@ -69,7 +58,25 @@ impl Session {
         }
     }
 
-    /// Where the lease's hooks run.
+    /// Opens the bench for the exporter's own hooks, while nobody has it. A device that can't be
+    /// opened is left out, and told: a hook may be there to repair it.
+    pub async fn open_between_leases(bench: &Arc<Bench>) -> Self {
+        for error in bench.tree().open_what_works().await {
+            tracing::warn!("{error}");
+        }
+        let door = Door::open(bench, Origin::Hook);
+        if let Err(error) = &door {
+            tracing::error!("the hooks do without `j`: no socket for them: {error}");
+        }
+        Self::behind(door.ok(), None)
+    }
+
+    fn behind(door: Option<Door>, lease: Option<Lease>) -> Self {
+        let entrance = door.as_ref().map(Door::entrance);
+        Self { scene: Scene { lease, entrance }, _door: door }
+    }
+
+    /// Where hooks run.
     pub fn scene(&self) -> &Scene {
         &self.scene
     }

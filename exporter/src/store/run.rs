@@ -1,5 +1,6 @@
 //! What is kept of a hook's run.
 
+use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -86,6 +87,16 @@ pub enum RunStatus {
     Failure,
     /// It took too long.
     Timeout,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(code) => write!(f, "exit code {code}"),
+            Self::Signaled(signal) => write!(f, "signal {signal}"),
+            Self::TimedOut => f.write_str("time-out"),
+        }
+    }
 }
 
 impl RunEnded {

@@ -2,7 +2,7 @@
 
 use exporter::lease::machine::journal::Progress;
 use exporter::lease::machine::{EndReason, Prepared};
-use exporter::store::{History, Recovery, RunStatus, Store, Write};
+use exporter::store::{History, Recovery, RunStatus, Store};
 use tempfile::TempDir;
 
 use crate::records::{lease, one_of_each, open, wrote};

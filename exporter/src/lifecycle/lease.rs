@@ -1,0 +1,201 @@
+//! The hooks around a lease.
+
+use hooks::{Ending, Stop};
+
+use super::environment::{Facts, Scene, of_parting};
+use super::execution::{Executor, Hook, Surroundings, tell};
+use super::{motd, verdict};
+use crate::config::Config;
+use crate::config::hooks::{LeaseHook, When};
+use crate::lease::machine::{EndReason, Phase, Plan, Prepared, Verdict};
+use crate::session::log::{Log, Source};
+use crate::store::{HookEvent, Store, Subject};
+
+/// The hooks around a lease.
+#[derive(Debug, Clone)]
+pub struct LeaseHooks {
+    before: Option<LeaseHook>,
+    after: Option<LeaseHook>,
+    when: When,
+    executor: Executor,
+}
+
+/// Which of a lease's hooks runs, and what it is told of the lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// The beforeLease hook's.
+    Before,
+    /// The afterLease hook's.
+    After {
+        /// Why the lease has ended.
+        reason: EndReason,
+        /// What became of the beforeLease hook.
+        prepared: Prepared,
+    },
+}
+
+/// What a hook has left.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Report {
+    /// What its end means for the lease.
+    pub verdict: Verdict,
+    /// What it wants to say to the client, from a beforeLease hook that has not failed.
+    pub motd: Option<String>,
+}
+
+impl LeaseHooks {
+    /// The lease hooks of a configuration.
+    pub fn new(config: &Config, store: Store) -> Self {
+        let after = config.hooks.after_lease.clone();
+        Self {
+            before: config.hooks.before_lease.clone(),
+            when: after.as_ref().map(|after| after.when).unwrap_or_default(),
+            after: after.map(|after| after.hook),
+            executor: Executor::new(config, store),
+        }
+    }
+
+    /// Whether there is any.
+    pub fn exist(&self) -> bool {
+        self.before.is_some() || self.after.is_some()
+    }
+
+    /// What the lease has to do because of them.
+    pub fn plan(&self, exit_on_lease_end: bool) -> Plan {
+        Plan {
+            before: self.before.is_some(),
+            after: self.after.is_some(),
+            after_always: self.when == When::Always,
+            exit_on_lease_end,
+            ..Plan::default()
+        }
+    }
+
+    /// Runs a hook to its end. Its lines, and what is to be said of it, go to `log`.
+    pub async fn run(&self, turn: Turn, scene: &Scene, log: &Log, stop: &Stop) -> Report {
+        let around = Surroundings { scene, log, stop };
+        let passed = Report { verdict: Verdict::Passed, motd: None };
+        let phase = turn.phase();
+        let Some(hook) = self.hook(phase) else { return passed };
+        let subject = Subject::Lease {
+            name: scene.lease.as_ref().map(|lease| lease.name.clone()).unwrap_or_default(),
+        };
+        let (event, script) = (HookEvent::Lease(phase), &hook.script);
+        let run = Hook { event, subject, script, facts: turn.facts(scene) };
+        let Some(outcome) = self.executor.run(run, around, None).await else { return passed };
+
+        let verdict = verdict::of(&outcome.ending, hook);
+        if let Some((severity, line)) = verdict::line(&verdict) {
+            let source = match phase {
+                Phase::Before => Source::BeforeLeaseHook,
+                Phase::After => Source::AfterLeaseHook,
+            };
+            tell(severity, source, line, log);
+        }
+        let motd = match (turn, &verdict) {
+            (Turn::Before, Verdict::Passed | Verdict::Warned(_)) => {
+                scene.entrance.as_ref().and_then(|entrance| motd::read(&entrance.motd_file))
+            }
+            (
+                Turn::Before,
+                Verdict::Cancelled
+                | Verdict::EndLease(_)
+                | Verdict::Exit(_)
+                | Verdict::Quarantine(_),
+            )
+            | (Turn::After { .. }, _) => None,
+        };
+        Report { verdict, motd }
+    }
+
+    /// What the end of a hook means that an earlier process has seen.
+    pub fn judge(&self, phase: Phase, ending: &Ending) -> Verdict {
+        self.hook(phase).map_or(Verdict::Passed, |hook| verdict::of(ending, hook))
+    }
+
+    fn hook(&self, phase: Phase) -> Option<&LeaseHook> {
+        match phase {
+            Phase::Before => self.before.as_ref(),
+            Phase::After => self.after.as_ref(),
+        }
+    }
+}
+
+impl Turn {
+    /// Before or after.
+    pub fn phase(self) -> Phase {
+        match self {
+            Self::Before => Phase::Before,
+            Self::After { .. } => Phase::After,
+        }
+    }
+
+    fn facts(self, scene: &Scene) -> Facts {
+        match self {
+            Self::Before => {
+                let file = scene.entrance.as_ref().map(|way| way.motd_file.display().to_string());
+                file.map(|file| ("JMP_MOTD_FILE".to_owned(), file)).into_iter().collect()
+            }
+            Self::After { reason, prepared } => of_parting(reason, prepared),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::lease::Lease;
+    use crate::lifecycle::testing::{config, heard};
+
+    fn scene() -> Scene {
+        let (name, client) = ("lease-1".into(), "alice".into());
+        let lease = Lease { id: Uuid::new_v4(), name, client, context: [].into() };
+        Scene { lease: Some(lease), entrance: None }
+    }
+
+    async fn run(hooks: &str, turn: Turn) -> (Report, Vec<String>) {
+        let log = Log::default();
+        let hooks = LeaseHooks::new(&config(hooks), Store::none());
+        let report = hooks.run(turn, &scene(), &log, &Stop::default()).await;
+        (report, heard(&log))
+    }
+
+    #[tokio::test]
+    async fn an_after_lease_hook_knows_how_the_lease_went() {
+        let script =
+            "echo $HOOK_EVENT $LEASE_NAME $CLIENT_NAME $LEASE_END_REASON $BEFORE_LEASE_RESULT";
+        let hooks = format!("hooks: {{afterLease: {{script: {script}}}}}");
+        let turn = Turn::After { reason: EndReason::Released, prepared: Prepared::Passed };
+        let (report, lines) = run(&hooks, turn).await;
+        assert_eq!(report, Report { verdict: Verdict::Passed, motd: None });
+        assert_eq!(lines, ["afterLease lease-1 alice released success"]);
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_told_in_the_words_of_the_reference() {
+        let hooks = "hooks: {beforeLease: {script: exit 3, onFailure: endLease}}";
+        let (report, lines) = run(hooks, Turn::Before).await;
+        let failure = "Hook failed with exit code 3";
+        assert_eq!(report.verdict, Verdict::EndLease(failure.into()));
+        assert_eq!(lines, [format!("{failure} (on_failure=endLease, raising exception)")]);
+    }
+
+    #[tokio::test]
+    async fn what_does_not_exist_or_is_blank_passes() {
+        for hooks in ["", "hooks: {beforeLease: {script: ' '}}"] {
+            let (report, lines) = run(hooks, Turn::Before).await;
+            assert_eq!((report.verdict, lines), (Verdict::Passed, Vec::new()));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_user_that_is_not_there_is_a_failure_of_the_hook() {
+        let hooks = "hooks: {beforeLease: {script: x, user: no-such-user, onFailure: exit}}";
+        let (report, _) = run(hooks, Turn::Before).await;
+        let expected = "Error executing hook: user 'no-such-user' does not exist; create it or \
+                        correct `user`";
+        assert_eq!(report.verdict, Verdict::Exit(expected.into()));
+    }
+}
