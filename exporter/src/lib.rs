@@ -26,6 +26,7 @@
 //! | [`session`] | what clients and hooks reach: listeners, services, admission, streams, resources, the log |
 //! | [`lifecycle`] | which hook belongs to which event, what it is told, and what its end means |
 //! | [`store`] | what outlives the process: where the lease stands, hook runs, applied drivers |
+//! | [`state`] | where that is kept |
 //! | [`wire`] | the protocol's messages and values |
 //! | [`logging`], [`shutdown`], [`tls`], [`secret`] | what their names say |
 //! | [`cli`], [`demo`] | `hilt`: one file a subcommand |
@@ -75,6 +76,7 @@ pub mod logging;
 pub mod secret;
 pub mod session;
 pub mod shutdown;
+pub mod state;
 pub mod store;
 pub mod tls;
 pub mod wire;
