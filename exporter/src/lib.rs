@@ -27,6 +27,7 @@
 //! | [`lifecycle`] | which hook belongs to which event, what it is told, and what its end means |
 //! | [`store`] | what outlives the process: where the lease stands, hook runs, applied drivers |
 //! | [`state`] | where that is kept |
+//! | [`web`] | the history of hooks, over HTTP |
 //! | [`wire`] | the protocol's messages and values |
 //! | [`logging`], [`shutdown`], [`tls`], [`secret`] | what their names say |
 //! | [`cli`], [`demo`] | `hilt`: one file a subcommand |
@@ -79,4 +80,5 @@ pub mod shutdown;
 pub mod state;
 pub mod store;
 pub mod tls;
+pub mod web;
 pub mod wire;

@@ -1,5 +1,6 @@
 //! The `hilt` command: one file a subcommand.
 
+mod bind;
 mod check;
 mod demo;
 mod run;

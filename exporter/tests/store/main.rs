@@ -8,3 +8,4 @@ mod latency;
 mod records;
 mod recovery;
 mod start;
+mod web;
