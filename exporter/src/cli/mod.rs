@@ -3,6 +3,7 @@
 mod bind;
 mod check;
 mod demo;
+mod hooks;
 mod run;
 mod shell;
 mod source;
@@ -34,6 +35,7 @@ pub struct Cli {
 enum Command {
     Check(check::Check),
     Demo(demo::Demo),
+    Hooks(hooks::Hooks),
     Run(run::Run),
     Shell(shell::Shell),
 }
@@ -65,13 +67,14 @@ impl Cli {
         match self.command {
             // It tells its story from the log, driver calls included.
             Command::Demo(_) => logging::init_silent(LevelFilter::DEBUG)?,
-            Command::Check(_) | Command::Run(_) | Command::Shell(_) => {
+            Command::Check(_) | Command::Hooks(_) | Command::Run(_) | Command::Shell(_) => {
                 logging::init(level, self.log_format)?;
             }
         }
         match self.command {
             Command::Check(check) => check.run(),
             Command::Demo(demo) => demo.run(),
+            Command::Hooks(hooks) => hooks.run(),
             Command::Run(run) => run.run(),
             Command::Shell(shell) => shell.run(),
         }
