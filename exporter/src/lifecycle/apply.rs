@@ -1,0 +1,678 @@
+//! The drivers in use, and how they become what the configuration wants.
+//!
+//! ```text
+//! Install   preInstall ──► into the tree, on record ──► postInstall
+//! Update    preUpdate ───► swapped, on record ────────► postUpdate
+//! Delete    preDelete ───► out of the tree ───────────► postDelete ──► off the record
+//! ```
+//!
+//! One change follows the other. Where a `pre` hook fails, its change is not made; a `post` hook
+//! that fails is reported. What is written down goes with the end of one hook and the beginning of
+//! the next in one piece, so that after a crash no hook is forgotten, and none that was completed
+//! runs again.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use drivers::Tree;
+use drivers::tree::{Rebuilt, TreeError};
+use hooks::Stop;
+
+use super::changes::{Change, plan};
+use super::definition::Definition;
+use super::environment::{Facts, Scene};
+use super::execution::{Executor, Hook, Surroundings, failure, tell};
+use super::shape::{self, Definitions, Nodes};
+use crate::config::Config;
+use crate::config::export::Stage;
+use crate::lease::machine::Changes;
+use crate::session::Session;
+use crate::session::bench::Bench;
+use crate::session::log::{Severity, Source};
+use crate::store::{AppliedDriver, HookEvent, RunBegun, Store, Subject, Write};
+
+/// The drivers in use. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Drivers {
+    in_use: Arc<Mutex<InUse>>,
+    store: Store,
+}
+
+#[derive(Debug, Default)]
+struct InUse {
+    /// Also those whose deletion only owes its `postDelete` hook.
+    definitions: Definitions,
+    /// The `post` hooks that a crash has cut off, by path.
+    owed: BTreeMap<String, Stage>,
+    /// What the tree was last built of, and its description.
+    shape: Nodes,
+    description: Option<String>,
+}
+
+/// Something that did not go as it should.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The driver.
+    pub path: String,
+    /// What has failed.
+    pub reason: String,
+    /// What came of it.
+    pub consequence: Consequence,
+}
+
+/// What comes of a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consequence {
+    /// The driver is not in use, and so the bench is not what it should be.
+    NotInstalled,
+    /// The driver stays as it was.
+    Unchanged,
+    /// Nothing: what was done stays done.
+    Reported,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let consequence = match self.consequence {
+            Consequence::NotInstalled => "the driver is not installed",
+            Consequence::Unchanged => "the driver stays as it was",
+            Consequence::Reported => "what was done stays done",
+        };
+        write!(f, "driver {}: {}; {consequence}", self.path, self.reason)
+    }
+}
+
+impl Drivers {
+    /// The drivers that were in use when the last process ended, and whose hooks it has not
+    /// finished.
+    pub fn recovered(applied: &[AppliedDriver], unfinished: &[RunBegun], store: Store) -> Self {
+        let mut in_use = InUse::default();
+        for driver in applied {
+            match Definition::applied(driver) {
+                Ok(definition) => {
+                    in_use.definitions.insert(driver.path.clone(), definition);
+                }
+                Err(error) => {
+                    let path = &driver.path;
+                    tracing::warn!(
+                        "driver {path} is installed anew, as its record is no use: {error}"
+                    );
+                }
+            }
+        }
+        for run in unfinished {
+            if let (HookEvent::Driver(stage), Subject::Driver { path, .. }) =
+                (run.event, &run.subject)
+                && is_post(stage)
+            {
+                in_use.owed.insert(path.clone(), stage);
+            }
+        }
+        Self { in_use: Arc::new(Mutex::new(in_use)), store }
+    }
+
+    /// Builds the tree of the drivers in use, in the shape that `config` gives it, without touching
+    /// a device. Drivers that can't be built any more are no longer in use.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake in what is left.
+    pub fn tree(&self, config: &Config) -> Result<Tree, Vec<TreeError>> {
+        let nothing = Tree::build(None, &[])?;
+        loop {
+            match self.build(&nothing, config, &self.definitions(), &HashSet::new()) {
+                Ok(rebuilt) => return Ok(rebuilt.tree),
+                Err(errors) => {
+                    let mut in_use = self.lock();
+                    let forget = |error: &&TreeError| {
+                        in_use.definitions.remove(&error.path.join(".")).is_some()
+                    };
+                    let forgotten: Vec<_> = errors.iter().filter(forget).collect();
+                    if forgotten.is_empty() {
+                        return Err(errors);
+                    }
+                    for error in forgotten {
+                        tracing::warn!("driver {error}; it is installed anew");
+                    }
+                }
+            }
+        }
+    }
+
+    /// What there is to do to make the drivers what `config` wants; none if there is nothing.
+    pub fn pending(&self, config: &Config) -> Option<Changes> {
+        let changes = self.changes(config);
+        let has_hooks = |change: &Change| {
+            stages(change).iter().any(|stage| change.definition().script(*stage).is_some())
+        };
+        let in_use = self.lock();
+        if !in_use.owed.is_empty() || changes.iter().any(has_hooks) {
+            return Some(Changes::WithHooks);
+        }
+        let is_shaped = in_use.description == config.description
+            && in_use.shape == shape::of(&config.export, &in_use.definitions);
+        (!changes.is_empty() || !is_shaped).then_some(Changes::Quiet)
+    }
+
+    fn changes(&self, config: &Config) -> Vec<Change> {
+        plan(&self.definitions(), &Definition::all(config))
+    }
+
+    /// Makes the drivers what `config` wants, as far as their hooks let it. Nobody else may have the
+    /// bench meanwhile. Every failure is told to the clients and the operator.
+    ///
+    /// # Errors
+    ///
+    /// Why the bench can't be used: drivers that are wanted are not in use.
+    pub async fn apply(
+        &self,
+        config: &Config,
+        bench: &Arc<Bench>,
+        stop: &Stop,
+    ) -> Result<(), String> {
+        let failures = self.carry_out(config, bench, stop).await;
+        // Where no driver has changed, the shape of the tree may have.
+        self.reshape(config, bench)?;
+        let missing = failures.iter().filter(|f| f.consequence == Consequence::NotInstalled);
+        let missing: Vec<_> = missing.map(ToString::to_string).collect();
+        if missing.is_empty() { Ok(()) } else { Err(missing.join("; ")) }
+    }
+
+    /// Deletes all drivers, because the exporter goes for good. Returns what did not go as it
+    /// should, which was told as well.
+    pub async fn delete_all(
+        &self,
+        config: &Config,
+        bench: &Arc<Bench>,
+        stop: &Stop,
+    ) -> Vec<Failure> {
+        let config = Config { export: Vec::new(), ..config.clone() };
+        self.carry_out(&config, bench, stop).await
+    }
+
+    async fn carry_out(&self, config: &Config, bench: &Arc<Bench>, stop: &Stop) -> Vec<Failure> {
+        let executor = Executor::new(config, self.store.clone());
+        let work = Work { drivers: self, executor: &executor, config, bench, stop };
+        let mut failures = Vec::new();
+        work.pay_debts(&mut failures).await;
+        for change in self.changes(config) {
+            if stop.asked.is_cancelled() || stop.killed.is_cancelled() {
+                break;
+            }
+            work.carry_out(&change, &mut failures).await;
+        }
+        failures
+    }
+
+    /// Gives the tree the shape of `config`.
+    fn reshape(&self, config: &Config, bench: &Bench) -> Result<(), String> {
+        let definitions = self.definitions();
+        let unchanged = definitions.keys().cloned().collect();
+        let built = self.build(&bench.tree(), config, &definitions, &unchanged);
+        bench.replace_tree(built.map_err(|errors| joined(&errors))?.tree);
+        Ok(())
+    }
+
+    /// The tree that follows `old`, with these definitions in use.
+    fn build(
+        &self,
+        old: &Tree,
+        config: &Config,
+        definitions: &Definitions,
+        unchanged: &HashSet<String>,
+    ) -> Result<Rebuilt, Vec<TreeError>> {
+        let shape = shape::of(&config.export, definitions);
+        let mut nodes = shape.clone();
+        let description = &config.description;
+        loop {
+            match old.rebuild(description.clone(), &nodes, unchanged) {
+                Err(errors) if shape::without_dangling(&mut nodes, &errors) => {}
+                Err(errors) => return Err(errors),
+                Ok(rebuilt) => {
+                    let mut in_use = self.lock();
+                    (in_use.shape, in_use.description) = (shape, description.clone());
+                    return Ok(rebuilt);
+                }
+            }
+        }
+    }
+
+    /// What is to be in the tree.
+    fn definitions(&self) -> Definitions {
+        let in_use = self.lock();
+        let mut definitions = in_use.definitions.clone();
+        definitions.retain(|path, _| in_use.owed.get(path) != Some(&Stage::PostDelete));
+        definitions
+    }
+
+    fn lock(&self) -> MutexGuard<'_, InUse> {
+        self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Everything that it takes to carry out changes.
+struct Work<'a> {
+    drivers: &'a Drivers,
+    executor: &'a Executor,
+    config: &'a Config,
+    bench: &'a Arc<Bench>,
+    stop: &'a Stop,
+}
+
+impl Work<'_> {
+    /// Runs the `post` hooks that a crash has cut off.
+    async fn pay_debts(&self, failures: &mut Vec<Failure>) {
+        let owed: Vec<_> = self.drivers.lock().owed.clone().into_iter().collect();
+        for (path, stage) in owed {
+            let definition = self.drivers.lock().definitions.get(&path).cloned();
+            if let Some(definition) = definition {
+                let after = match stage {
+                    Stage::PostDelete => vec![Write::DriverRemoved { path: path.clone() }],
+                    Stage::PostInstall
+                    | Stage::PostUpdate
+                    | Stage::PreInstall
+                    | Stage::PreUpdate
+                    | Stage::PreDelete => Vec::new(),
+                };
+                self.finish(&definition, stage, Vec::new(), after, failures).await;
+            }
+            let mut in_use = self.drivers.lock();
+            in_use.owed.remove(&path);
+            if stage == Stage::PostDelete {
+                in_use.definitions.remove(&path);
+            }
+        }
+    }
+
+    async fn carry_out(&self, change: &Change, failures: &mut Vec<Failure>) {
+        let [pre, post] = stages(change);
+        let definition = change.definition();
+        let path = definition.path.clone();
+        let mut after = self.drivers.definitions();
+        let (consequence, written, at_last) = match change {
+            Change::Install(_) => {
+                after.insert(path.clone(), definition.clone());
+                let applied = vec![Write::DriverApplied(definition.to_applied())];
+                (Consequence::NotInstalled, applied, Vec::new())
+            }
+            Change::Update(_) => {
+                after.insert(path.clone(), definition.clone());
+                let applied = vec![Write::DriverApplied(definition.to_applied())];
+                (Consequence::Unchanged, applied, Vec::new())
+            }
+            Change::Delete(_) => {
+                after.remove(&path);
+                let removed = vec![Write::DriverRemoved { path: path.clone() }];
+                (Consequence::Unchanged, Vec::new(), removed)
+            }
+        };
+        let mut writes = match self.run(definition, pre, Vec::new()).await {
+            Ok(ended) => ended,
+            Err((reason, ended)) => {
+                self.drivers.store.commit(ended).await;
+                return self.fail(failures, Failure { path, reason, consequence });
+            }
+        };
+        let unchanged = after.keys().filter(|other| **other != path).cloned().collect();
+        match self.drivers.build(&self.bench.tree(), self.config, &after, &unchanged) {
+            Ok(Rebuilt { tree, gone }) => {
+                self.bench.replace_tree(tree);
+                for node in gone {
+                    node.driver.close().await;
+                }
+                self.drivers.lock().definitions = after;
+                writes.extend(written);
+                self.finish(definition, post, writes, at_last, failures).await;
+            }
+            Err(errors) => {
+                self.drivers.store.commit(writes).await;
+                let reason = joined(&errors);
+                self.fail(failures, Failure { path, reason, consequence });
+            }
+        }
+    }
+
+    /// Runs a `post` hook, with what has to be written down before it begins and after it has ended.
+    async fn finish(
+        &self,
+        definition: &Definition,
+        post: Stage,
+        before: Vec<Write>,
+        after: Vec<Write>,
+        failures: &mut Vec<Failure>,
+    ) {
+        let (mut ended, reason) = match self.run(definition, post, before).await {
+            Ok(ended) => (ended, None),
+            Err((reason, ended)) => (ended, Some(reason)),
+        };
+        ended.extend(after);
+        self.drivers.store.commit(ended).await;
+        if let Some(reason) = reason {
+            let (path, consequence) = (definition.path.clone(), Consequence::Reported);
+            self.fail(failures, Failure { path, reason, consequence });
+        }
+    }
+
+    /// Runs the hook of a stage, if there is one for this platform. Writes down `before` with its
+    /// beginning, and returns what is still to be written down with whatever comes of it: its end,
+    /// or `before` where there is no hook.
+    async fn run(
+        &self,
+        definition: &Definition,
+        stage: Stage,
+        mut before: Vec<Write>,
+    ) -> Result<Vec<Write>, (String, Vec<Write>)> {
+        let hook = definition.script(stage).and_then(|script| {
+            let (path, version) = (definition.path.clone(), definition.version.clone());
+            let mut facts: Facts = definition.settings();
+            facts.insert("DRIVER_NAME".into(), path.clone());
+            facts.insert("DRIVER_VERSION".into(), version.clone().unwrap_or_default());
+            let (event, subject) = (HookEvent::Driver(stage), Subject::Driver { path, version });
+            let hook = Hook { event, subject, script, facts };
+            Some((self.executor.announce(hook)?, script.timeout))
+        });
+        let Some((execution, limit)) = hook else { return Ok(before) };
+        let session = self.open().await;
+        let nowhere = Scene::default();
+        let scene = session.as_ref().map_or(&nowhere, Session::scene);
+        before.push(execution.begun(scene));
+        self.drivers.store.commit(before).await;
+        let around = Surroundings { scene, log: &self.bench.log, stop: self.stop };
+        let (outcome, ended) = execution.run(around, None).await;
+        if session.is_some() {
+            self.bench.tree().close().await;
+        }
+        match failure(&outcome.ending, limit) {
+            Some(failure) => {
+                let reason = format!("{} hook {failure}", HookEvent::Driver(stage).word());
+                Err((reason, vec![ended]))
+            }
+            None if outcome.is_success() => Ok(vec![ended]),
+            None => Err((
+                format!("{} hook was cancelled", HookEvent::Driver(stage).word()),
+                vec![ended],
+            )),
+        }
+    }
+
+    /// Opens the devices for a hook. Where they can't be used, a hook may be there to help; it runs
+    /// without them.
+    async fn open(&self) -> Option<Session> {
+        match Session::open(Arc::clone(self.bench), None, true).await {
+            Ok(session) => Some(session),
+            Err(reason) => {
+                tracing::warn!("a driver's hook runs without the devices: {reason}");
+                None
+            }
+        }
+    }
+
+    fn fail(&self, failures: &mut Vec<Failure>, failure: Failure) {
+        let severity = match failure.consequence {
+            Consequence::NotInstalled => Severity::Error,
+            Consequence::Unchanged | Consequence::Reported => Severity::Warning,
+        };
+        tell(severity, Source::System, failure.to_string(), &self.bench.log);
+        failures.push(failure);
+    }
+}
+
+fn joined(errors: &[TreeError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// The stages before and after a change.
+fn stages(change: &Change) -> [Stage; 2] {
+    match change {
+        Change::Install(_) => [Stage::PreInstall, Stage::PostInstall],
+        Change::Update(_) => [Stage::PreUpdate, Stage::PostUpdate],
+        Change::Delete(_) => [Stage::PreDelete, Stage::PostDelete],
+    }
+}
+
+fn is_post(stage: Stage) -> bool {
+    match stage {
+        Stage::PostInstall | Stage::PostUpdate | Stage::PostDelete => true,
+        Stage::PreInstall | Stage::PreUpdate | Stage::PreDelete => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use tokio_util::sync::CancellationToken;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::lease::status::Publisher;
+    use crate::lifecycle::testing::{config, heard};
+    use crate::session::bench::Parts;
+    use crate::session::log::Log;
+    use crate::store::{Filter, History, Recovery, StoreError};
+
+    /// A bench, its drivers, and the store that remembers them.
+    struct Lab {
+        drivers: Drivers,
+        bench: Arc<Bench>,
+        _publisher: Publisher,
+    }
+
+    impl Lab {
+        /// As a process finds it that starts with this state directory.
+        fn start(state: &Path, export: &str) -> (Self, Config) {
+            let (store, recovery) = opened(state);
+            let drivers = Drivers::recovered(&recovery.drivers, &recovery.unfinished_runs, store);
+            let config = exported(export);
+            let (publisher, status) = Publisher::new();
+            let parts = Parts {
+                name: None,
+                motd: String::new(),
+                tree: drivers.tree(&config).unwrap(),
+                status,
+                log: Log::default(),
+                lease: None,
+            };
+            let bench = Bench::new(parts, CancellationToken::new());
+            (Self { drivers, bench, _publisher: publisher }, config)
+        }
+
+        /// Applies a configuration, and returns what the hooks and the exporter have said.
+        async fn apply(&self, config: &Config) -> (Result<(), String>, Vec<String>) {
+            self.bench.log.begin_lease();
+            let result = self.drivers.apply(config, &self.bench, &Stop::default()).await;
+            (result, heard(&self.bench.log))
+        }
+
+        /// Every device of the tree with its id.
+        fn tree(&self) -> BTreeMap<String, Uuid> {
+            let tree = self.bench.tree();
+            let named = tree.walk().into_iter().filter(|place| place.name.is_some());
+            named.map(|place| (place.node.path.clone(), place.node.id)).collect()
+        }
+
+        fn paths(&self) -> Vec<String> {
+            self.tree().into_keys().collect()
+        }
+    }
+
+    /// The store of a process that starts after another has gone.
+    fn opened(state: &Path) -> (Store, Recovery) {
+        loop {
+            match Store::open(state) {
+                // What another test of this process has forked has the lock, too, up to its exec.
+                Err(StoreError::Locked { .. }) => std::thread::yield_now(),
+                opened => return opened.unwrap(),
+            }
+        }
+    }
+
+    fn exported(export: &str) -> Config {
+        config(&format!("export:\n{export}"))
+    }
+
+    /// A driver whose hooks say what they are.
+    fn driver(name: &str, version: u8, hooks: &[(&str, &str)]) -> String {
+        let stage = |(stage, script): &(&str, &str)| {
+            format!("      {stage}: {{scripts: [{{targetPlatform: linux, run: '{script}'}}]}}\n")
+        };
+        let hooks: String = hooks.iter().map(stage).collect();
+        let hooks = if hooks.is_empty() { String::new() } else { format!("    hooks:\n{hooks}") };
+        format!(
+            "  {name}:\n    type: jumpstarter_driver_power.driver.MockPower\n    version: '{version}'\n{hooks}"
+        )
+    }
+
+    const SAY: &str = "echo $HOOK_EVENT $DRIVER_NAME $DRIVER_VERSION";
+
+    fn talkative(name: &str, version: u8) -> String {
+        let stages =
+            ["preInstall", "postInstall", "preUpdate", "postUpdate", "preDelete", "postDelete"];
+        driver(name, version, &stages.map(|stage| (stage, SAY)))
+    }
+
+    #[tokio::test]
+    async fn a_first_start_installs_everything_and_a_second_one_nothing() {
+        let state = tempfile::tempdir().unwrap();
+        let export = talkative("a", 1) + &driver("b", 1, &[]);
+        let (lab, config) = Lab::start(state.path(), &export);
+        assert_eq!(lab.paths(), [""; 0]);
+        assert_eq!(lab.drivers.pending(&config), Some(Changes::WithHooks));
+        let (result, lines) = lab.apply(&config).await;
+        assert_eq!(result, Ok(()));
+        assert_eq!(lines, ["preInstall a 1", "postInstall a 1"]);
+        assert_eq!(lab.paths(), ["a", "b"]);
+        assert_eq!(lab.drivers.pending(&config), None);
+        drop(lab);
+
+        let (lab, config) = Lab::start(state.path(), &export);
+        assert_eq!(lab.paths(), ["a", "b"]);
+        assert_eq!(lab.drivers.pending(&config), None);
+        drop(lab);
+        let (lab, config) = Lab::start(state.path(), &talkative("b", 1));
+        assert_eq!(lab.paths(), ["a", "b"], "until the change is made, all is as it was");
+        let (_, lines) = lab.apply(&config).await;
+        assert_eq!(lines, ["preDelete a 1", "postDelete a 1", "preUpdate b 1", "postUpdate b 1"]);
+    }
+
+    #[tokio::test]
+    async fn only_what_has_changed_is_touched() {
+        let state = tempfile::tempdir().unwrap();
+        let (lab, config) = Lab::start(state.path(), &(talkative("a", 1) + &talkative("b", 1)));
+        lab.apply(&config).await.0.unwrap();
+        let before = lab.tree();
+        let config = exported(&(talkative("a", 1) + &talkative("b", 2) + &driver("c", 1, &[])));
+        let (result, lines) = lab.apply(&config).await;
+        assert_eq!(result, Ok(()));
+        assert_eq!(lines, ["preUpdate b 2", "postUpdate b 2"]);
+        let after = lab.tree();
+        assert_eq!(before["a"], after["a"]);
+        assert_ne!(before["b"], after["b"]);
+
+        let config = exported(&(talkative("a", 1) + &driver("b", 2, &[]) + &driver("c", 1, &[])));
+        assert_eq!(lab.drivers.pending(&config), Some(Changes::Quiet));
+        assert_eq!(lab.apply(&config).await.1, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_failing_pre_hook_aborts_its_change_and_no_other() {
+        let state = tempfile::tempdir().unwrap();
+        let broken = |name, version, stage| driver(name, version, &[(stage, "exit 4")]);
+        let export = broken("a", 1, "preInstall") + &driver("b", 1, &[]);
+        let (lab, config) = Lab::start(state.path(), &export);
+        let (result, lines) = lab.apply(&config).await;
+        let failure =
+            "driver a: preInstall hook failed with exit code 4; the driver is not installed";
+        assert_eq!((result, lines), (Err(failure.to_owned()), vec![failure.to_owned()]));
+        assert_eq!(lab.paths(), ["b"]);
+
+        let before = lab.tree()["b"];
+        let config = exported(&(driver("a", 1, &[]) + &broken("b", 2, "preUpdate")));
+        let (result, lines) = lab.apply(&config).await;
+        assert_eq!(result, Ok(()));
+        assert_eq!(
+            lines,
+            ["driver b: preUpdate hook failed with exit code 4; the driver stays as it was"]
+        );
+        assert_eq!((lab.paths(), lab.tree()["b"]), (vec!["a".to_owned(), "b".to_owned()], before));
+        assert!(lab.drivers.pending(&config).is_some(), "it is tried again");
+
+        let config = exported(&(broken("a", 2, "preDelete") + &driver("b", 1, &[])));
+        lab.apply(&config).await.0.unwrap();
+        let (result, lines) = lab.apply(&exported(&driver("b", 1, &[]))).await;
+        assert_eq!(result, Ok(()));
+        assert_eq!(
+            lines,
+            ["driver a: preDelete hook failed with exit code 4; the driver stays as it was"]
+        );
+        assert_eq!(lab.paths(), ["a", "b"]);
+    }
+
+    #[tokio::test]
+    async fn a_failing_post_hook_is_reported_and_nothing_else() {
+        let state = tempfile::tempdir().unwrap();
+        let script = "[ -S \"$JUMPSTARTER_HOST\" ] && exit 5";
+        let (lab, config) = Lab::start(state.path(), &driver("a", 1, &[("postInstall", script)]));
+        let (result, lines) = lab.apply(&config).await;
+        assert_eq!(result, Ok(()));
+        let failure =
+            "driver a: postInstall hook failed with exit code 5; what was done stays done";
+        assert_eq!((lines, lab.paths()), (vec![failure.to_owned()], vec!["a".to_owned()]));
+        assert_eq!(lab.drivers.pending(&config), None);
+    }
+
+    #[tokio::test]
+    async fn going_for_good_deletes_everything() {
+        let state = tempfile::tempdir().unwrap();
+        let (lab, config) = Lab::start(state.path(), &(talkative("a", 1) + &talkative("b", 1)));
+        lab.apply(&config).await.0.unwrap();
+        lab.bench.log.begin_lease();
+        let failures = lab.drivers.delete_all(&config, &lab.bench, &Stop::default()).await;
+        assert_eq!(failures, []);
+        assert_eq!(
+            heard(&lab.bench.log),
+            ["preDelete b 1", "postDelete b 1", "preDelete a 1", "postDelete a 1"]
+        );
+        drop(lab);
+        assert_eq!(opened(state.path()).1.drivers, []);
+        let history = History::open(state.path()).unwrap();
+        assert_eq!(history.runs(&Filter::default()).unwrap().len(), 8);
+    }
+
+    #[tokio::test]
+    async fn a_post_hook_that_a_crash_cut_off_runs_again_and_the_pre_hook_does_not() {
+        let (a, b) = (exported(&talkative("a", 1)), exported(&talkative("b", 1)));
+        let applied = |config: &Config| Definition::all(config)[0].to_applied();
+        let cut_off = |path: &str, stage| RunBegun {
+            id: Uuid::new_v4(),
+            event: HookEvent::Driver(stage),
+            subject: Subject::Driver { path: path.into(), version: None },
+            lease: None,
+            started: jiff::Timestamp::now(),
+        };
+        let unfinished = [cut_off("a", Stage::PostInstall), cut_off("b", Stage::PostDelete)];
+        let state = tempfile::tempdir().unwrap();
+        let (mut lab, config) = Lab::start(state.path(), &talkative("a", 1));
+        lab.drivers = Drivers::recovered(&[applied(&a), applied(&b)], &unfinished, Store::none());
+        lab.bench.replace_tree(lab.drivers.tree(&config).unwrap());
+        assert_eq!(lab.paths(), ["a"], "what is deleted is not in the tree");
+        assert_eq!(lab.drivers.pending(&config), Some(Changes::WithHooks));
+        assert_eq!(lab.apply(&config).await.1, ["postInstall a 1", "postDelete b 1"]);
+        assert_eq!(lab.drivers.pending(&config), None);
+    }
+
+    #[tokio::test]
+    async fn the_shape_of_the_tree_changes_without_its_drivers() {
+        let state = tempfile::tempdir().unwrap();
+        let (lab, config) = Lab::start(state.path(), &driver("a", 1, &[]));
+        lab.apply(&config).await.0.unwrap();
+        let id = lab.tree()["a"];
+        let config = exported(&(driver("a", 1, &[]) + "  again: {ref: a}\n"));
+        assert_eq!(lab.drivers.pending(&config), Some(Changes::Quiet));
+        lab.apply(&config).await.0.unwrap();
+        assert_eq!(lab.bench.tree().walk().len(), 3);
+        assert_eq!(lab.tree()["a"], id);
+        assert_eq!(lab.drivers.pending(&config), None);
+    }
+}
