@@ -118,6 +118,17 @@ impl Tree {
         Ok(())
     }
 
+    /// Opens every driver that can be, children before their parents. The errors name the others.
+    pub async fn open_what_works(&self) -> Vec<OpenError> {
+        let mut errors = Vec::new();
+        for node in &self.order {
+            if let Err(source) = node.driver.open().await {
+                errors.push(OpenError { path: node.path.clone(), source });
+            }
+        }
+        errors
+    }
+
     /// Closes every driver, parents before their children.
     pub async fn close(&self) {
         for node in self.order.iter().rev() {

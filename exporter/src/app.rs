@@ -11,9 +11,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::config::Config;
-use crate::lease::actor::{Actor, LeaseHandle};
+use crate::control::{self, Desk};
+use crate::lease::actor::{self, Actor, LeaseHandle};
+use crate::lease::ledger::Ledger;
 use crate::lease::status::{Publisher, Status};
-use crate::lifecycle::LeaseHooks;
+use crate::lifecycle::{Lifecycle, Setting};
+use crate::reload::Reloader;
 use crate::secret::Secret;
 use crate::session::admission::Origin;
 use crate::session::bench::{Bench, Parts};
@@ -21,7 +24,7 @@ use crate::session::door::Door;
 use crate::session::listener::{self, Listener};
 use crate::session::log::Log;
 use crate::shutdown::Shutdown;
-use crate::store::Store;
+use crate::store::{Recovery, Store};
 
 /// How long tasks that move bytes may take to notice that it is over.
 const LAST_MOMENT: Duration = Duration::from_secs(2);
@@ -32,6 +35,33 @@ pub struct Standalone {
     bench: Arc<Bench>,
     actor: Actor,
     serving: CancellationToken,
+    reloader: Reloader,
+    /// What people of this host can ask of it, and where; none without a state directory.
+    desk: Option<(PathBuf, Desk)>,
+}
+
+/// What makes an exporter.
+#[derive(Debug)]
+pub struct Setup {
+    /// What it is to be.
+    pub config: Config,
+    /// Where that was read.
+    pub file: PathBuf,
+    /// It stops after its first lease, whatever the configuration says.
+    pub exit_on_lease_end: bool,
+    /// What it remembers, and where; none: nothing.
+    pub state: Option<State>,
+}
+
+/// What an exporter remembers, and where.
+#[derive(Debug)]
+pub struct State {
+    /// Its directory.
+    pub directory: PathBuf,
+    /// What is kept there.
+    pub store: Store,
+    /// What the last process has left there.
+    pub recovery: Recovery,
 }
 
 impl Standalone {
@@ -40,23 +70,43 @@ impl Standalone {
     /// # Errors
     ///
     /// Names every driver that can't be built.
-    pub fn new(config: &Config, exit_on_lease_end: bool) -> anyhow::Result<Self> {
+    pub fn new(setup: Setup, shutdown: &Shutdown) -> anyhow::Result<Self> {
+        let Setup { config, file, exit_on_lease_end, state } = setup;
+        let (directory, store, recovery) = match state {
+            Some(State { directory, store, recovery }) => (Some(directory), store, recovery),
+            None => (None, Store::none(), Recovery::default()),
+        };
         let (publisher, status) = Publisher::new();
-        let lease = LeaseHandle::default();
+        let handle = LeaseHandle::default();
         let serving = CancellationToken::new();
         let parts = Parts {
             name: Some(config.metadata.name.clone()),
             motd: config.motd.clone().unwrap_or_default(),
-            tree: tree(config)?,
-            status,
+            tree: tree(&config)?,
+            status: status.clone(),
             log: Log::default(),
-            lease: Some(lease.clone()),
+            lease: Some(handle.clone()),
         };
         let bench = Bench::new(parts, serving.clone());
-        let hooks = LeaseHooks::new(config, Store::none());
-        let exit = exit_on_lease_end || config.exit_on_lease_end;
-        let actor = Actor::new(Arc::clone(&bench), publisher, hooks, lease, exit);
-        Ok(Self { bench, actor, serving })
+        let exporter = config.metadata.name.clone();
+        let (reloader, reloads) = Reloader::new(file, Arc::new(config));
+        let lifecycle = Lifecycle::new(Setting {
+            bench: Arc::clone(&bench),
+            store: store.clone(),
+            logs: directory.as_ref().map(|directory| directory.join("hooks")),
+            exit_on_lease_end,
+            config: reloader.config(),
+        });
+        let ledger = Ledger::new(store, recovery);
+        let overview = ledger.overview();
+        let lease = handle.clone();
+        let parts =
+            actor::Parts { bench: Arc::clone(&bench), publisher, lifecycle, handle, ledger };
+        let actor = Actor::new(parts);
+        let shutdown = shutdown.clone();
+        let desk = Desk { exporter, status, overview, lease, reloads, shutdown };
+        let desk = directory.map(|directory| (directory, desk));
+        Ok(Self { bench, actor, serving, reloader, desk })
     }
 
     /// What its clients reach.
@@ -71,13 +121,26 @@ impl Standalone {
         passphrase: Option<Secret>,
         shutdown: &Shutdown,
     ) -> anyhow::Result<u8> {
-        let Self { bench, actor, serving } = self;
+        let Self { bench, actor, serving, reloader, desk } = self;
         let (origin, stop) = (Origin::Client, serving.clone());
         let server = listener::serve(listener, origin, Arc::clone(&bench), passphrase, stop);
         let leases = actor.run(shutdown).instrument(bench.span.clone());
         tokio::pin!(server);
+        let desk = async {
+            match desk {
+                Some((directory, desk)) => control::serve(&directory, desk)
+                    .await
+                    .with_context(|| format!("can't answer in {}", directory.display())),
+                None => std::future::pending().await,
+            }
+        };
         let code = tokio::select! {
             code = leases => code,
+            never = reloader.run(shutdown) => match never {},
+            failed = desk => {
+                failed?;
+                anyhow::bail!("the control socket has closed");
+            }
             failed = &mut server => {
                 failed?;
                 anyhow::bail!("the listener has closed");

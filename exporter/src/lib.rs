@@ -67,12 +67,15 @@
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod demo;
 pub mod j;
 pub mod lease;
 pub mod lifecycle;
 pub mod logging;
+pub mod reload;
 pub mod secret;
+pub mod service_manager;
 pub mod session;
 pub mod shutdown;
 pub mod store;

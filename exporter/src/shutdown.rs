@@ -1,8 +1,11 @@
-//! From signals to an orderly end: the first asks for it, the second no longer waits.
+//! What signals ask of an exporter: an orderly end, of which the second no longer waits, or a look at
+//! its configuration.
 
 use std::io;
+use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// What signals have asked for.
@@ -10,33 +13,42 @@ use tokio_util::sync::CancellationToken;
 pub struct Shutdown {
     /// End the lease with its afterLease hook, then stop.
     pub drain: CancellationToken,
+    /// As `drain`, but for good: the hooks for that run, and the drivers are deleted.
+    pub down: CancellationToken,
     /// Stop now.
     pub abort: CancellationToken,
+    /// Read the configuration again.
+    pub hangup: Arc<Notify>,
 }
 
 /// The signals that end an exporter.
 #[derive(Debug)]
 pub struct Signals {
-    streams: [(&'static str, Signal); 3],
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
     /// Listens to SIGTERM, SIGINT and SIGHUP from now on.
     pub fn new() -> io::Result<Self> {
-        let terminate = signal(SignalKind::terminate())?;
-        let interrupt = signal(SignalKind::interrupt())?;
-        let hangup = signal(SignalKind::hangup())?;
-        Ok(Self { streams: [("SIGTERM", terminate), ("SIGINT", interrupt), ("SIGHUP", hangup)] })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
 
     /// Passes signals on to `shutdown` for as long as it is polled.
     pub async fn watch(mut self, shutdown: Shutdown) -> std::convert::Infallible {
         loop {
-            let [(first, one), (second, two), (third, three)] = &mut self.streams;
             let name = tokio::select! {
-                _ = one.recv() => *first,
-                _ = two.recv() => *second,
-                _ = three.recv() => *third,
+                _ = self.terminate.recv() => "SIGTERM",
+                _ = self.interrupt.recv() => "SIGINT",
+                _ = self.hangup.recv() => {
+                    shutdown.hangup.notify_one();
+                    continue;
+                }
             };
             if shutdown.drain.is_cancelled() {
                 tracing::warn!("{name}: stopping at once");

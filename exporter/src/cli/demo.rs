@@ -22,7 +22,7 @@ impl Demo {
             let signals = Signals::new().context("can't listen to signals")?;
             let shutdown = Shutdown::default();
             tokio::select! {
-                code = demo::run(!self.once, shutdown.clone()) => Ok(ExitCode::from(code?)),
+                code = demo::run(!self.once, None, shutdown.clone()) => Ok(ExitCode::from(code?)),
                 never = signals.watch(shutdown.clone()) => match never {},
             }
         })

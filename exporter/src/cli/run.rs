@@ -12,7 +12,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 
 use super::source::Source;
-use crate::app::Standalone;
+use crate::app::{Setup, Standalone};
 use crate::secret::Secret;
 use crate::session::listener::Listener;
 use crate::shutdown::{Shutdown, Signals};
@@ -46,7 +46,7 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let config = self.source.load()?;
+        let (config, file) = self.source.load()?;
         let Some(bind) = &self.tls_grpc_listener else {
             bail!(
                 "give --tls-grpc-listener [HOST:]PORT to serve clients directly; \
@@ -57,10 +57,12 @@ impl Run {
             tracing::warn!("without TLS, the passphrase will be transmitted in plaintext");
         }
         raise_file_limit();
-        let exporter = Standalone::new(&config, self.exit_on_lease_end)?;
+        let shutdown = Shutdown::default();
+        let exit_on_lease_end = self.exit_on_lease_end;
+        let setup = Setup { config, file, exit_on_lease_end, state: None };
+        let exporter = Standalone::new(setup, &shutdown)?;
         super::runtime()?.block_on(async {
             let signals = Signals::new().context("can't listen to signals")?;
-            let shutdown = Shutdown::default();
             let listener = self.listen(bind).await?;
             let run = exporter.run(listener, self.passphrase.clone(), &shutdown);
             tokio::select! {

@@ -30,7 +30,7 @@ pub(super) struct Shell {
 
 impl Shell {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let config = self.source.load()?;
+        let (config, _) = self.source.load()?;
         super::runtime()?.block_on(async {
             // The terminal sends SIGINT to the command as well, and it is the command's to handle.
             let mut interrupt = signal(SignalKind::interrupt())?;

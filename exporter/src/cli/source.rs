@@ -20,12 +20,12 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Reads the configuration. What is probably wrong with it is logged.
+    /// Reads the configuration, and says from where. What is probably wrong with it is logged.
     ///
     /// # Errors
     ///
     /// Every mistake, one a line.
-    pub(super) fn load(&self) -> anyhow::Result<Config> {
+    pub(super) fn load(&self) -> anyhow::Result<(Config, PathBuf)> {
         let environment = Environment::of_process();
         let file = match (&self.exporter, &self.exporter_config) {
             (Some(alias), _) => Places::of(&environment).find(alias)?,
@@ -35,6 +35,6 @@ impl Source {
         for warning in loaded.warnings.to_string().lines() {
             tracing::warn!("{warning}");
         }
-        Ok(loaded.config)
+        Ok((loaded.config, file))
     }
 }

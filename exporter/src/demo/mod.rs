@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use self::client::Client;
 use self::screen::Screen;
 use self::story::{Said, Story};
-use crate::app::Standalone;
+use crate::app::{Setup, Standalone, State};
 use crate::config::{Environment, parse};
 use crate::session::listener::Listener;
 use crate::session::log::LogReader;
@@ -35,10 +35,11 @@ const PORT: u16 = 8082;
 /// # Errors
 ///
 /// If the story does not go as it should.
-pub async fn run(stay: bool, shutdown: Shutdown) -> anyhow::Result<u8> {
+pub async fn run(stay: bool, state: Option<State>, shutdown: Shutdown) -> anyhow::Result<u8> {
     let name = Path::new("configs/demo.yaml");
     let config = parse(name, CONFIGURATION.as_bytes(), &Environment::of_process())?.config;
-    let exporter = Standalone::new(&config, false)?;
+    let setup = Setup { config, file: name.into(), exit_on_lease_end: false, state };
+    let exporter = Standalone::new(setup, &shutdown)?;
     let listener = listen().await?;
     let address = listener.local_addr()?;
     let log = exporter.bench().log.reader();

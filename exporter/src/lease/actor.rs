@@ -7,17 +7,17 @@ use std::time::Duration;
 use hooks::Stop;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::Instrument as _;
 
 use super::Lease;
+use super::ledger::Ledger;
 use super::machine::{
-    Effect, EndReason, Epoch, Event, Farewell, Fate, Machine, Parting, Phase, State,
+    Effect, EndReason, Epoch, Event, Farewell, Fate, Machine, Parting, Phase, State, Task,
 };
 use super::standing::{LINGER, Standing};
 use super::status::Publisher;
-use crate::lifecycle::{LeaseHooks, Turn};
+use crate::lifecycle::{Lifecycle, Report};
 use crate::session::Session;
 use crate::session::bench::Bench;
 use crate::shutdown::Shutdown;
@@ -30,6 +30,7 @@ const LAST_MOMENT: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Default)]
 pub struct LeaseHandle {
     end_session: Arc<Notify>,
+    reinstate: Arc<Notify>,
 }
 
 impl LeaseHandle {
@@ -37,23 +38,32 @@ impl LeaseHandle {
     pub fn end_session(&self) {
         self.end_session.notify_one();
     }
+
+    /// The bench is good again. Has no effect if it is not in quarantine.
+    pub fn reinstate(&self) {
+        self.reinstate.notify_one();
+    }
 }
 
 /// Owns the machine and everything that a lease has open.
 #[derive(Debug)]
 pub struct Actor {
     machine: Machine,
+    /// What a restart would know.
+    ledger: Ledger,
     publisher: Publisher,
     assigner: Standing,
     bench: Arc<Bench>,
-    hooks: LeaseHooks,
+    lifecycle: Lifecycle,
     handle: LeaseHandle,
     /// What the present lease's hooks need.
     session: Option<Arc<Session>>,
     /// Ends the hook that runs.
     hook_stop: Stop,
-    /// Whether the machine has been told to stop.
-    stopping: bool,
+    /// How the machine has been told to go.
+    leaving: Option<Farewell>,
+    /// When to try to repair the bench.
+    repair_at: Option<Instant>,
     /// The work of effects; each ends with what there is to tell the machine.
     work: JoinSet<Done>,
 }
@@ -61,43 +71,64 @@ pub struct Actor {
 /// What the work of an effect has come to.
 enum Done {
     Opened(Epoch, Result<Session, String>),
-    Hook(Epoch, Phase, crate::lifecycle::Report),
+    Hook(Epoch, Phase, Report),
+    Shown(Epoch),
     Closed(Epoch),
     Released(Epoch, Fate),
+    Maintained(Epoch, Result<(), String>),
+}
+
+/// What an actor is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The devices, and how clients reach them.
+    pub bench: Arc<Bench>,
+    /// Where its status is shown.
+    pub publisher: Publisher,
+    /// Its hooks.
+    pub lifecycle: Lifecycle,
+    /// The one that the bench has.
+    pub handle: LeaseHandle,
+    /// What an earlier process has left to do, and where that is kept.
+    pub ledger: Ledger,
 }
 
 impl Actor {
-    /// An actor without a lease. `handle` is the one that the bench has.
-    pub fn new(
-        bench: Arc<Bench>,
-        publisher: Publisher,
-        hooks: LeaseHooks,
-        handle: LeaseHandle,
-        exit_on_lease_end: bool,
-    ) -> Self {
+    /// An actor that goes on where an earlier process was. Nothing happens before it runs.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { bench, publisher, lifecycle, handle, ledger } = parts;
         Self {
-            machine: Machine::new(hooks.plan(exit_on_lease_end), 0),
+            machine: Machine::new(lifecycle.plan(), 0),
             assigner: Standing::new(bench.status.clone()),
+            ledger,
             publisher,
             bench,
-            hooks,
+            lifecycle,
             handle,
             session: None,
             hook_stop: Stop::default(),
-            stopping: false,
+            leaving: None,
+            repair_at: None,
             work: JoinSet::new(),
         }
     }
 
     /// Serves leases until it is told to stop, and the last one is over; returns the exit code.
     pub async fn run(mut self, shutdown: &Shutdown) -> u8 {
+        self.ledger.end_leftovers().await;
+        let (machine, effects) = Machine::restored(self.lifecycle.plan(), self.ledger.journal());
+        self.machine = machine;
+        self.settle(effects).await;
+        if let Some(changes) = self.lifecycle.changes() {
+            self.take(Event::Changed(changes)).await;
+        }
         loop {
-            let next = self.next_event(&shutdown.drain);
+            let next = self.next_event(shutdown);
             let Some(event) = shutdown.abort.run_until_cancelled(next).await else {
                 self.abort().await;
                 return 1;
             };
-            if let Some(code) = self.take(event) {
+            if let Some(code) = self.take(event).await {
                 // Who waits for the last word gets the chance to hear it.
                 timeout(LINGER, self.bench.status.seen_by_all()).await.ok();
                 return code;
@@ -114,8 +145,15 @@ impl Actor {
         timeout(LAST_MOMENT, self.bench.tree().close()).await.ok();
     }
 
-    async fn next_event(&mut self, drain: &CancellationToken) -> Event {
+    async fn next_event(&mut self, shutdown: &Shutdown) -> Event {
         let is_idle = matches!(self.machine.state(), State::Idle);
+        let repair_at = self.repair_at;
+        let repair_is_due = async {
+            match repair_at {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             // Work that is done comes first: a stop must not overtake the end of a hook.
             biased;
@@ -123,13 +161,28 @@ impl Actor {
                 Ok(done) => self.absorb(done),
                 Err(error) => resume_unwind(error.into_panic()),
             },
-            () = drain.cancelled(), if !self.stopping => {
-                self.stopping = true;
-                Event::Stop(Farewell::Stop)
+            () = shutdown.down.cancelled(), if self.leaving < Some(Farewell::Down) => {
+                self.leave(Farewell::Down)
+            }
+            () = shutdown.drain.cancelled(), if self.leaving < Some(Farewell::Stop) => {
+                self.leave(Farewell::Stop)
             }
             () = self.handle.end_session.notified() => Event::Ended(EndReason::Released),
-            lease = self.assigner.next(), if is_idle && !self.stopping => Event::Assigned(lease),
+            () = self.handle.reinstate.notified() => Event::Reinstated,
+            changes = self.lifecycle.reconfigured() => Event::Changed(changes),
+            () = repair_is_due => {
+                self.repair_at = None;
+                Event::RepairDue
+            }
+            lease = self.assigner.next(), if is_idle && self.leaving.is_none() => {
+                Event::Assigned(lease)
+            }
         }
+    }
+
+    fn leave(&mut self, farewell: Farewell) -> Event {
+        self.leaving = Some(farewell);
+        Event::Stop(farewell)
     }
 
     /// Keeps what finished work has brought, and says what it means for the lease.
@@ -146,46 +199,65 @@ impl Actor {
                 }
                 Event::HookDone(epoch, phase, report.verdict)
             }
+            Done::Shown(epoch) => Event::Shown(epoch),
             Done::Closed(epoch) => Event::Closed(epoch),
             Done::Released(epoch, fate) => {
                 self.assigner.released(fate);
                 Event::Released(epoch)
             }
+            Done::Maintained(epoch, result) => {
+                self.machine.follow(self.lifecycle.plan());
+                Event::Maintained(epoch, result)
+            }
         }
     }
 
     /// Feeds the machine and starts the work of its effects; returns the exit code at the end.
-    fn take(&mut self, event: Event) -> Option<u8> {
+    async fn take(&mut self, event: Event) -> Option<u8> {
         let text = format!("{event:?}");
         let effects = self.machine.on(event);
         tracing::debug!(event = text, state = ?self.machine.state(), ?effects, "lease");
+        self.settle(effects).await
+    }
+
+    /// Writes down what has changed, and only then lets anybody see it.
+    async fn settle(&mut self, effects: Vec<Effect>) -> Option<u8> {
+        self.ledger.keep(self.machine.journal()).await;
         effects.into_iter().filter_map(|effect| self.perform(effect)).last()
     }
 
     fn perform(&mut self, effect: Effect) -> Option<u8> {
         match effect {
             Effect::OpenSession(epoch, lease) => self.open(epoch, lease),
-            Effect::RunBefore(epoch) => self.run_hook(epoch, Turn::Before),
-            Effect::RunAfter(epoch, Parting { reason, prepared, .. }) => {
-                self.run_hook(epoch, Turn::After { reason, prepared });
-            }
-            Effect::ShowFailure(_) | Effect::Maintain(..) | Effect::ScheduleRepair => todo!(),
+            Effect::RunBefore(epoch) => self.run_before(epoch),
+            Effect::RunAfter(epoch, parting) => self.run_after(epoch, parting),
             Effect::CancelHook => self.hook_stop.asked.cancel(),
             Effect::Publish(status, message) => {
                 tracing::info!(%status, "{status}: {message}");
                 self.publisher.publish(status, message);
             }
+            Effect::ShowFailure(epoch) => {
+                let status = self.bench.status.clone();
+                self.spawn(async move {
+                    timeout(LINGER, status.seen_by_all()).await.ok();
+                    Done::Shown(epoch)
+                });
+            }
             Effect::CloseDevices(epoch) => {
                 // First nobody may call any more, then the devices go.
                 self.publisher.end_period();
-                let bench = Arc::clone(&self.bench);
+                let tree = self.bench.tree();
                 self.spawn(async move {
-                    bench.tree().close().await;
+                    tree.close().await;
                     Done::Closed(epoch)
                 });
             }
             Effect::ReleaseLease(epoch, _, fate) => self.release(epoch, fate),
             Effect::CloseSession => self.session = None,
+            Effect::Maintain(epoch, task) => self.maintain(epoch, task),
+            Effect::ScheduleRepair => {
+                self.repair_at = self.lifecycle.repair_interval().map(|wait| Instant::now() + wait);
+            }
             Effect::Exit(code) => return Some(code),
         }
         None
@@ -195,19 +267,65 @@ impl Actor {
         self.bench.log.begin_lease();
         self.bench.set_motd(None);
         let bench = Arc::clone(&self.bench);
-        let has_hooks = self.hooks.exist();
+        let has_hooks = self.lifecycle.has_lease_hooks();
         self.spawn(
             async move { Done::Opened(epoch, Session::open(bench, lease, has_hooks).await) },
         );
     }
 
-    fn run_hook(&mut self, epoch: Epoch, turn: Turn) {
+    fn run_before(&mut self, epoch: Epoch) {
         let Some(session) = self.session.clone() else { return };
-        self.hook_stop = Stop::default();
-        let (hooks, log) = (self.hooks.clone(), self.bench.log.clone());
-        let stop = self.hook_stop.clone();
+        let recorded = self.recorded(Phase::Before);
+        let (lifecycle, stop) = (self.lifecycle.clone(), self.new_stop());
         self.spawn(async move {
-            Done::Hook(epoch, turn.phase(), hooks.run(turn, session.scene(), &log, &stop).await)
+            let report = match recorded {
+                Some(report) => report,
+                None => lifecycle.before(&session, &stop).await,
+            };
+            Done::Hook(epoch, Phase::Before, report)
+        });
+    }
+
+    fn run_after(&mut self, epoch: Epoch, parting: Parting) {
+        let Some(session) = self.session.clone() else { return };
+        let recorded = self.recorded(Phase::After);
+        let (lifecycle, stop) = (self.lifecycle.clone(), self.new_stop());
+        self.spawn(async move {
+            let report = match recorded {
+                Some(report) => report,
+                None => lifecycle.after(&session, parting, &stop).await,
+            };
+            Done::Hook(epoch, Phase::After, report)
+        });
+    }
+
+    /// What a hook has come to if it ended under an earlier process: it is not run again.
+    fn recorded(&self, phase: Phase) -> Option<Report> {
+        let end = self.ledger.recorded(phase)?;
+        tracing::info!("the {} hook has ended before the restart ({end})", phase.event());
+        Some(Report { verdict: self.lifecycle.judge(phase, end), motd: None })
+    }
+
+    fn maintain(&mut self, epoch: Epoch, task: Task) {
+        let stop = self.new_stop();
+        let reason = self.ledger.quarantine().unwrap_or_default();
+        if task == Task::Apply {
+            self.lifecycle.adopt();
+        }
+        let lifecycle = self.lifecycle.clone();
+        self.spawn(async move {
+            let result = match task {
+                Task::Apply => Ok(()),
+                Task::Repair => lifecycle.repair(&reason, &stop).await,
+                Task::Farewell(farewell) => {
+                    lifecycle.bid_farewell(farewell, &stop).await;
+                    Ok(())
+                }
+            };
+            if let Err(reason) = &result {
+                tracing::warn!("{reason}");
+            }
+            Done::Maintained(epoch, result)
         });
     }
 
@@ -221,6 +339,11 @@ impl Actor {
             }
             Done::Released(epoch, fate)
         });
+    }
+
+    fn new_stop(&mut self) -> Stop {
+        self.hook_stop = Stop::default();
+        self.hook_stop.clone()
     }
 
     fn spawn(&mut self, work: impl Future<Output = Done> + Send + 'static) {

@@ -1,7 +1,9 @@
 //! The lease: its life, the task that owns it, and what the world sees of it.
 
 pub mod actor;
+pub mod ledger;
 pub mod machine;
+pub mod overview;
 pub mod standing;
 pub mod status;
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +37,8 @@ pub struct Snapshot {
     pub message: String,
     /// How many publications there have been.
     pub version: u64,
+    /// When.
+    pub since: Timestamp,
     /// What it did before.
     pub previous: Option<Status>,
     /// Cancelled as soon as the exporter is about to do something else. Whatever was admitted
@@ -79,6 +82,7 @@ impl Publisher {
             status: Status::Available,
             message: String::new(),
             version: 0,
+            since: Timestamp::now(),
             previous: None,
             period: CancellationToken::new(),
         });
@@ -93,6 +97,7 @@ impl Publisher {
                 status,
                 message,
                 version: snapshot.version + 1,
+                since: Timestamp::now(),
                 previous: Some(snapshot.status),
                 period: CancellationToken::new(),
             };

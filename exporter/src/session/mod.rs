@@ -42,29 +42,38 @@ pub struct Session {
 }
 
 impl Session {
-    /// Opens the bench's devices and, if there are hooks, a socket for them. Without a lease, the
-    /// bench is open for the exporter's own hooks.
+    /// Opens the bench's devices and, if there are hooks, a socket for them.
     ///
     /// # Errors
     ///
     /// Says which device or socket could not be opened, and why. The devices are closed again.
-    pub async fn open(
-        bench: Arc<Bench>,
-        lease: impl Into<Option<Lease>>,
-        hooks: bool,
-    ) -> Result<Self, String> {
+    pub async fn open(bench: Arc<Bench>, lease: Lease, hooks: bool) -> Result<Self, String> {
         bench.tree().open().await.map_err(|error| error.to_string())?;
-        let door = hooks.then(|| Door::open(&bench, Origin::Hook)).transpose();
-        match door {
-            Ok(door) => {
-                let entrance = door.as_ref().map(Door::entrance);
-                Ok(Self { scene: Scene { lease: lease.into(), entrance }, _door: door })
-            }
+        match hooks.then(|| Door::open(&bench, Origin::Hook)).transpose() {
+            Ok(door) => Ok(Self::behind(door, Some(lease))),
             Err(error) => {
                 bench.tree().close().await;
                 Err(format!("no socket for the hooks: {error}"))
             }
         }
+    }
+
+    /// Opens the bench for the exporter's own hooks, while nobody has it. A device that can't be
+    /// opened is left out, and told: a hook may be there to repair it.
+    pub async fn open_between_leases(bench: &Arc<Bench>) -> Self {
+        for error in bench.tree().open_what_works().await {
+            tracing::warn!("{error}");
+        }
+        let door = Door::open(bench, Origin::Hook);
+        if let Err(error) = &door {
+            tracing::error!("the hooks do without `j`: no socket for them: {error}");
+        }
+        Self::behind(door.ok(), None)
+    }
+
+    fn behind(door: Option<Door>, lease: Option<Lease>) -> Self {
+        let entrance = door.as_ref().map(Door::entrance);
+        Self { scene: Scene { lease, entrance }, _door: door }
     }
 
     /// Where hooks run.

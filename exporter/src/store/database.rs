@@ -171,3 +171,44 @@ fn check_integrity(connection: &Connection, path: &Path) -> Result<(), StoreErro
 fn identity(file: &Metadata) -> (u64, u64) {
     (file.dev(), file.ino())
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::store::AppliedDriver;
+
+    fn driver(definition: String) -> Write {
+        Write::DriverApplied(AppliedDriver {
+            path: "power".into(),
+            type_name: String::new(),
+            version: None,
+            hash: String::new(),
+            definition,
+        })
+    }
+
+    #[test]
+    fn a_full_disk_is_told_apart_and_changes_nothing() {
+        let dir = TempDir::new().unwrap();
+        let mut database = Database::open(dir.path()).unwrap();
+        database.connection.pragma_update(None, "max_page_count", 1).unwrap();
+        let writes = [Write::FailuresInARow(1), driver("x".repeat(1 << 20))];
+        let refused = database.write(&writes).unwrap_err();
+        assert!(matches!(refused, StoreError::Full { .. }), "{refused:?}");
+        assert_eq!(database.recover().unwrap(), Recovery::default());
+    }
+
+    #[test]
+    fn a_file_that_nobody_else_would_find_is_not_written() {
+        let dir = TempDir::new().unwrap();
+        let mut database = Database::open(dir.path()).unwrap();
+        fs::remove_file(&database.path).unwrap();
+        let refused = database.write(&[]).unwrap_err();
+        assert!(matches!(refused, StoreError::Io { .. }), "{refused:?}");
+        fs::write(&database.path, "").unwrap();
+        let refused = database.write(&[]).unwrap_err();
+        assert!(matches!(refused, StoreError::Damaged { .. }), "{refused:?}");
+    }
+}

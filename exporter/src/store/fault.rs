@@ -10,8 +10,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::event::HookEvent;
-use super::lease::Progress;
 use super::record::Write;
+use crate::lease::machine::journal::Progress;
 use crate::store::StoreError;
 
 /// The environment variable that names one.
@@ -29,6 +29,7 @@ pub fn names() -> Vec<String> {
         "quarantined",
         "quarantine-lifted",
         "failures-in-a-row",
+        "process",
     ];
     let runs = HookEvent::ALL.into_iter().flat_map(|event| {
         [format!("run-begun-{}", event.word()), format!("run-ended-{}", event.word())]
@@ -98,10 +99,10 @@ impl FaultPoint {
 /// The name of the fault point that a change is. `event_of` knows the event of a run by its id.
 pub(super) fn name(write: &Write, event_of: impl Fn(uuid::Uuid) -> Option<HookEvent>) -> String {
     match write {
-        Write::Lease(record) => match record.progress {
+        Write::Lease(_, progress) => match progress {
             Progress::Preparing => "lease-preparing".into(),
             Progress::Prepared(_) => "lease-prepared".into(),
-            Progress::CleaningUp { .. } => "lease-cleaning-up".into(),
+            Progress::CleaningUp(..) => "lease-cleaning-up".into(),
             Progress::Over => "lease-over".into(),
         },
         Write::RunBegun(run) => format!("run-begun-{}", run.event.word()),
@@ -113,6 +114,7 @@ pub(super) fn name(write: &Write, event_of: impl Fn(uuid::Uuid) -> Option<HookEv
         Write::Quarantined { .. } => "quarantined".into(),
         Write::QuarantineLifted => "quarantine-lifted".into(),
         Write::FailuresInARow(_) => "failures-in-a-row".into(),
+        Write::Process(_) => "process".into(),
     }
 }
 

@@ -42,8 +42,10 @@ impl Lock {
             }
             Err(TryLockError::Error(error)) => return Err(system(error)),
         }
-        file.set_len(0).map_err(system)?;
-        writeln!(file, "{}", process::id()).map_err(system)?;
+        let text = format!("{}\n", process::id());
+        file.write_all(text.as_bytes()).map_err(system)?;
+        // The last one's may have been longer.
+        file.set_len(text.len() as u64).map_err(system)?;
         Ok(Self { file, path })
     }
 

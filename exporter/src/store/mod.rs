@@ -17,7 +17,6 @@ mod error;
 mod event;
 pub mod fault;
 mod history;
-mod lease;
 mod lock;
 mod output;
 mod record;
@@ -36,10 +35,9 @@ use tokio::sync::oneshot;
 pub use self::error::StoreError;
 pub use self::event::HookEvent;
 pub use self::history::{Ended, Filter, History, Run};
-pub use self::lease::{EndReason, LeaseRecord, Prepared, Progress};
 pub use self::output::{CAP, Capture, Output};
-pub use self::record::{AppliedDriver, Recovery, Write};
-pub use self::run::{RunBegun, RunEnded, RunStatus, Subject};
+pub use self::record::{AppliedDriver, DoneStage, Recovery, Write};
+pub use self::run::{End, RunBegun, RunEnded, RunStatus, Subject};
 use self::writer::{Request, Writer};
 
 /// The name of the database in a state directory.

@@ -2,14 +2,19 @@
 
 use jiff::Timestamp;
 
-use super::lease::{LeaseRecord, Progress};
-use super::run::{RunBegun, RunEnded};
+use uuid::Uuid;
+
+use super::event::HookEvent;
+use super::run::{End, RunBegun, RunEnded, RunStatus, Subject};
+use crate::config::export::Stage;
+use crate::lease::Lease;
+use crate::lease::machine::journal::Progress;
 
 /// A change that must survive the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write {
     /// What is known of the one lease that the bench has, or still owes something.
-    Lease(LeaseRecord),
+    Lease(Lease, Progress),
     /// A hook is about to run.
     RunBegun(RunBegun),
     /// A hook's run is over.
@@ -32,6 +37,8 @@ pub enum Write {
     QuarantineLifted,
     /// How often leases have failed one after the other.
     FailuresInARow(u32),
+    /// What this process starts has this mark.
+    Process(Uuid),
 }
 
 /// A driver in use.
@@ -53,42 +60,108 @@ pub struct AppliedDriver {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Recovery {
     /// The lease that it had, or that was still owed something.
-    pub lease: Option<LeaseRecord>,
+    pub lease: Option<(Lease, Progress)>,
+    /// How those of that lease's hooks ended that did so by themselves.
+    pub ended: Vec<(HookEvent, End)>,
     /// Hooks that were running, the first to have started first.
     pub unfinished_runs: Vec<RunBegun>,
     /// The drivers in use, by path.
     pub drivers: Vec<AppliedDriver>,
     /// Why the bench was out of service, and since when.
     pub quarantine: Option<(String, Timestamp)>,
+    /// Its repair hook has succeeded since.
+    pub repaired: bool,
     /// How often leases have failed one after the other.
     pub failures: u32,
+    /// The mark of what it has started.
+    pub process: Option<Uuid>,
+    /// The stages of unfinished changes of drivers that need not be run again.
+    pub stages: Vec<DoneStage>,
+}
+
+/// A stage of a change of a driver that has come to its end, though the change has not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DoneStage {
+    /// Where the driver is in the tree, its names joined by dots.
+    pub path: String,
+    /// SHA-256 of the definition that the stage is of, in hexadecimal.
+    pub hash: String,
+    /// Which.
+    pub stage: Stage,
 }
 
 impl Recovery {
     /// What is left once `write` has been made, too. Returns the beginning of a run that has ended.
     pub(super) fn apply(&mut self, write: &Write) -> Option<RunBegun> {
         match write {
-            Write::Lease(record) => {
-                self.lease = (record.progress != Progress::Over).then(|| record.clone());
+            Write::Lease(lease, progress) => {
+                if self.lease.as_ref().is_none_or(|(known, _)| known.id != lease.id) {
+                    self.ended.clear();
+                }
+                self.lease = (*progress != Progress::Over).then(|| (lease.clone(), *progress));
             }
             Write::RunBegun(run) => self.unfinished_runs.push(run.clone()),
             Write::RunEnded(ended) => {
                 let position = self.unfinished_runs.iter().position(|run| run.id == ended.id)?;
-                return Some(self.unfinished_runs.remove(position));
+                let begun = self.unfinished_runs.remove(position);
+                self.note_end(&begun, ended);
+                return Some(begun);
             }
             Write::DriverApplied(driver) => {
+                self.stages.retain(|done| done.path != driver.path);
                 match self.drivers.binary_search_by(|known| known.path.cmp(&driver.path)) {
                     Ok(position) => self.drivers[position] = driver.clone(),
                     Err(position) => self.drivers.insert(position, driver.clone()),
                 }
             }
-            Write::DriverRemoved { path } => self.drivers.retain(|driver| driver.path != *path),
+            Write::DriverRemoved { path } => {
+                self.stages.retain(|done| done.path != *path);
+                self.drivers.retain(|driver| driver.path != *path);
+            }
             Write::Quarantined { reason, since } => {
                 self.quarantine = Some((reason.clone(), *since));
+                self.repaired = false;
             }
-            Write::QuarantineLifted => self.quarantine = None,
+            Write::QuarantineLifted => {
+                self.quarantine = None;
+                self.repaired = false;
+            }
             Write::FailuresInARow(count) => self.failures = *count,
+            Write::Process(mark) => self.process = Some(*mark),
         }
         None
+    }
+
+    /// Remembers what need not be run again.
+    fn note_end(&mut self, begun: &RunBegun, ended: &RunEnded) {
+        if begun.lease.is_some()
+            && begun.lease == self.lease.as_ref().map(|(lease, _)| lease.id)
+            && let Some(end) = ended.end()
+        {
+            self.ended.push((begun.event, end));
+        }
+        self.repaired |= self.quarantine.is_some()
+            && begun.event == HookEvent::Repair
+            && ended.status == RunStatus::Success;
+        self.stages.extend(DoneStage::of(begun, ended));
+    }
+}
+
+impl DoneStage {
+    /// What the end of a run has settled, if anything. A stage that comes first and fails ends its
+    /// change: the next attempt begins with it.
+    pub(super) fn of(begun: &RunBegun, ended: &RunEnded) -> Option<Self> {
+        let (HookEvent::Driver(stage), Subject::Driver { path, hash, .. }) =
+            (begun.event, &begun.subject)
+        else {
+            return None;
+        };
+        let is_done = match stage {
+            Stage::PreInstall | Stage::PreUpdate | Stage::PreDelete => {
+                ended.end() == Some(End::Exited(0))
+            }
+            Stage::PostInstall | Stage::PostUpdate | Stage::PostDelete => ended.end().is_some(),
+        };
+        is_done.then(|| Self { path: path.clone(), hash: hash.clone(), stage })
     }
 }

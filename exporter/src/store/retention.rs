@@ -80,3 +80,112 @@ fn forget_outputs(connection: &Connection, size: i64) -> rusqlite::Result<()> {
     connection.execute("UPDATE run SET kept = 0 WHERE number < ?1 AND kept > 0", [oldest])?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tempfile::TempDir;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::config::hooks::LifecycleEvent;
+    use crate::lease::Lease;
+    use crate::lease::machine::journal::Progress;
+    use crate::store::database::Database;
+    use crate::store::{
+        Capture, Filter, History, HookEvent, Output, RunBegun, RunEnded, RunStatus, Subject,
+    };
+
+    /// The two writes of a run that prints `letter` a thousand times.
+    fn run(age: SignedDuration, letter: &str) -> [Write; 2] {
+        let id = Uuid::new_v4();
+        let mut output = Capture::default();
+        output.push(&letter.repeat(1000));
+        let begun = RunBegun {
+            id,
+            event: HookEvent::Exporter(LifecycleEvent::Stop),
+            subject: Subject::Exporter { name: "bench".into() },
+            lease: None,
+            started: Timestamp::now() - age,
+        };
+        let ended = RunEnded {
+            id,
+            status: RunStatus::Success,
+            exit_code: Some(0),
+            signal: None,
+            detail: None,
+            duration: Duration::ZERO,
+            output: output.finish(),
+        };
+        [Write::RunBegun(begun), Write::RunEnded(ended)]
+    }
+
+    /// What is left of the outputs, the latest first.
+    fn outputs(dir: &TempDir) -> Vec<Output> {
+        let history = History::open(dir.path()).unwrap();
+        let runs = history.runs(&Filter::default()).unwrap();
+        runs.iter().map(|run| history.output(run.begun.id).unwrap()).collect()
+    }
+
+    fn whole(letter: &str) -> Output {
+        Output { head: letter.repeat(1000), ..Output::default() }
+    }
+
+    #[test]
+    fn runs_and_leases_are_forgotten_after_ninety_days() {
+        let dir = TempDir::new().unwrap();
+        let mut database = Database::open(dir.path()).unwrap();
+        let day = SignedDuration::from_hours(24);
+        let [unfinished, _] = run(day * 91, "c");
+        let mut writes = [run(day * 91, "a"), run(day * 89, "b")].concat();
+        writes.push(unfinished);
+        for (progress, name) in [(Progress::Over, "over"), (Progress::Preparing, "current")] {
+            let (id, name, client) = (Uuid::new_v4(), name.into(), String::new());
+            let lease = Lease { id, name, client, context: [].into() };
+            writes.push(Write::Lease(lease, progress));
+        }
+        database.write(&writes).unwrap();
+        let count = |database: &Database, table| -> i64 {
+            let sql = format!("SELECT count(*) FROM {table}");
+            database.connection().query_row(&sql, [], |row| row.get(0)).unwrap()
+        };
+        Sweeper::default().sweep(database.connection()).unwrap();
+        assert_eq!(outputs(&dir), [Output::default(), whole("b")]);
+        assert_eq!((count(&database, "output"), count(&database, "lease")), (1, 2));
+        forget_older(database.connection(), Timestamp::now()).unwrap();
+        assert_eq!((count(&database, "run"), count(&database, "transition")), (1, 0));
+        let recovery = database.recover().unwrap();
+        assert_eq!(recovery.lease.map(|(lease, _)| lease.name).as_deref(), Some("current"));
+        assert_eq!(recovery.unfinished_runs.len(), 1);
+        assert_eq!(count(&database, "lease"), 1);
+    }
+
+    #[test]
+    fn of_outputs_that_are_too_much_the_latest_are_kept() {
+        let dir = TempDir::new().unwrap();
+        let mut database = Database::open(dir.path()).unwrap();
+        for letter in ["a", "b", "c"] {
+            database.write(&run(SignedDuration::ZERO, letter)).unwrap();
+        }
+        let forgotten = || Output { omitted: 1000, ..Output::default() };
+        for (size, left) in [
+            (3000, [whole("c"), whole("b"), whole("a")]),
+            (2999, [whole("c"), whole("b"), forgotten()]),
+            (1000, [whole("c"), forgotten(), forgotten()]),
+            (999, [forgotten(), forgotten(), forgotten()]),
+        ] {
+            forget_outputs(database.connection(), size).unwrap();
+            assert_eq!(outputs(&dir), left, "{size}");
+        }
+    }
+
+    #[test]
+    fn it_is_time_after_many_runs_or_many_bytes() {
+        let mut sweeper = Sweeper::default();
+        let run = run(SignedDuration::ZERO, "a");
+        let due: Vec<_> = (0..RUNS).map(|_| sweeper.is_due(&run)).collect();
+        assert_eq!(due.iter().filter(|due| **due).count(), 1);
+        assert!(due[due.len() - 1]);
+    }
+}

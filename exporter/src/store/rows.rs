@@ -9,17 +9,20 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use uuid::Uuid;
 
 use super::event::HookEvent;
-use super::lease::{EndReason, LeaseRecord, Prepared, Progress};
 use super::output::Output;
-use super::record::{AppliedDriver, Recovery, Write};
-use super::run::{RunBegun, RunEnded, RunStatus, Subject};
+use super::record::{AppliedDriver, DoneStage, Recovery, Write};
+use super::run::{End, RunBegun, RunEnded, RunStatus, Subject};
+use crate::lease::Lease;
+use crate::lease::machine::journal::Progress;
+use crate::lease::machine::{EndReason, Prepared};
 
 /// What is said of a run that its exporter did not live to see the end of.
 const INTERRUPTED: &str = "interrupted: the exporter ended while it ran";
 
 /// The columns of a run's beginning, for [`begun`].
 pub(super) const BEGUN: &str =
-    "run.id, run.event, run.subject_kind, run.subject, run.version, run.lease, run.started";
+    "run.id, run.event, run.subject_kind, run.subject, run.version, run.lease, run.started,
+    run.hash";
 
 /// Makes one change.
 pub(super) fn write(
@@ -28,16 +31,18 @@ pub(super) fn write(
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     match write {
-        Write::Lease(record) => lease(connection, record, now),
+        Write::Lease(of, progress) => lease(connection, of, *progress, now),
         Write::RunBegun(run) => begin(connection, run),
         Write::RunEnded(run) => end(connection, run),
         Write::DriverApplied(driver) => apply(connection, driver),
         Write::DriverRemoved { path } => {
+            run(connection, "DELETE FROM stage WHERE path = ?1", [path])?;
             run(connection, "DELETE FROM driver WHERE path = ?1", [path])
         }
         Write::Quarantined { reason, since } => quarantine(connection, Some((reason, *since))),
         Write::QuarantineLifted => quarantine(connection, None),
         Write::FailuresInARow(count) => failures(connection, *count),
+        Write::Process(mark) => process(connection, Some(*mark)),
     }
 }
 
@@ -48,15 +53,22 @@ pub(super) fn restore(
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     match &state.lease {
-        Some(record) => lease(connection, record, now)?,
+        Some((of, progress)) => lease(connection, of, *progress, now)?,
         None => only_current(connection, "", now)?,
     }
     state.unfinished_runs.iter().try_for_each(|run| begin(connection, run))?;
     run(connection, "DELETE FROM driver", [])?;
     state.drivers.iter().try_for_each(|driver| apply(connection, driver))?;
     quarantine(connection, state.quarantine.as_ref().map(|(reason, since)| (&**reason, *since)))?;
+    run(connection, "DELETE FROM stage", [])?;
+    state.stages.iter().try_for_each(|done| stage(connection, done))?;
+    process(connection, state.process)?;
     failures(connection, state.failures)
 }
+
+/// Why the bench is out of service, since when; failures in a row; the mark of its processes; and
+/// whether it was repaired since.
+type BenchRow = (Option<String>, Option<i64>, u32, Option<String>, bool);
 
 /// Everything that the last process has left.
 pub(super) fn read_back(connection: &Connection) -> rusqlite::Result<Recovery> {
@@ -64,11 +76,24 @@ pub(super) fn read_back(connection: &Connection) -> rusqlite::Result<Recovery> {
                  WHERE progress <> 'over' ORDER BY changed DESC LIMIT 1";
     let runs = format!("SELECT {BEGUN} FROM run WHERE status IS NULL ORDER BY number");
     let drivers = "SELECT path, type_name, version, hash, definition FROM driver ORDER BY path";
-    let bench = "SELECT quarantine_reason, quarantine_since, failures FROM bench";
-    let (reason, since, failures): (Option<String>, Option<i64>, u32) =
-        connection.query_row(bench, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let bench = "SELECT quarantine_reason, quarantine_since, failures, process,
+                     EXISTS (SELECT 1 FROM run WHERE run.event = 'repair'
+                             AND run.status = 'success' AND run.started >= quarantine_since)
+                 FROM bench";
+    let (reason, since, failures, process, repaired): BenchRow =
+        connection.query_row(bench, [], |row| row.try_into())?;
+    let lease = connection.query_row(lease, [], lease_of).optional()?;
     Ok(Recovery {
-        lease: connection.query_row(lease, [], lease_record).optional()?,
+        ended: match &lease {
+            Some((lease, _)) => ended_of(connection, lease.id)?,
+            None => Vec::new(),
+        },
+        lease,
+        process: process.map(|text| uuid(3, &text)).transpose()?,
+        stages: connection
+            .prepare("SELECT path, hash, event FROM stage ORDER BY path, event")?
+            .query_map([], done_stage)?
+            .collect::<Result<_, _>>()?,
         unfinished_runs: connection
             .prepare(&runs)?
             .query_map([], begun)?
@@ -78,6 +103,7 @@ pub(super) fn read_back(connection: &Connection) -> rusqlite::Result<Recovery> {
             .query_map([], applied_driver)?
             .collect::<Result<_, _>>()?,
         quarantine: reason.zip(since.map(timestamp)),
+        repaired,
         failures,
     })
 }
@@ -91,8 +117,8 @@ pub(super) fn begin(connection: &Connection, begun: &RunBegun) -> rusqlite::Resu
     };
     run(
         connection,
-        "INSERT INTO run (id, event, subject_kind, subject, version, lease, started)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (id) DO NOTHING",
+        "INSERT INTO run (id, event, subject_kind, subject, version, lease, started, hash)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO NOTHING",
         params![
             begun.id.to_string(),
             begun.event.word(),
@@ -101,12 +127,22 @@ pub(super) fn begin(connection: &Connection, begun: &RunBegun) -> rusqlite::Resu
             begun.subject.version(),
             begun.lease.map(|lease| lease.to_string()),
             nanoseconds(begun.started),
+            match &begun.subject {
+                Subject::Lease { .. } | Subject::Exporter { .. } => None,
+                Subject::Driver { hash, .. } => Some(hash),
+            },
         ],
     )
 }
 
 /// A run ends, unless it was never begun.
 pub(super) fn end(connection: &Connection, ended: &RunEnded) -> rusqlite::Result<()> {
+    let find = format!("SELECT {BEGUN} FROM run WHERE id = ?1");
+    let begun =
+        connection.prepare_cached(&find)?.query_row([ended.id.to_string()], begun).optional()?;
+    if let Some(done) = begun.and_then(|begun| DoneStage::of(&begun, ended)) {
+        stage(connection, &done)?;
+    }
     let number: Option<i64> = connection
         .prepare_cached(
             "UPDATE run SET status = ?2, exit_code = ?3, signal = ?4, detail = ?5, duration = ?6,
@@ -155,7 +191,7 @@ pub(super) fn begun(row: &Row<'_>) -> rusqlite::Result<RunBegun> {
     let subject = match &*row.get::<_, String>(2)? {
         "lease" => Subject::Lease { name },
         "exporter" => Subject::Exporter { name },
-        "driver" => Subject::Driver { path: name, version: row.get(4)? },
+        "driver" => Subject::Driver { path: name, version: row.get(4)?, hash: row.get(7)? },
         other => return Err(unknown(2, other)),
     };
     Ok(RunBegun {
@@ -187,13 +223,18 @@ fn timestamp(nanoseconds: i64) -> Timestamp {
     Timestamp::from_nanosecond(nanoseconds.into()).unwrap_or_default()
 }
 
-fn lease(connection: &Connection, record: &LeaseRecord, now: Timestamp) -> rusqlite::Result<()> {
-    let id = record.id.to_string();
+fn lease(
+    connection: &Connection,
+    lease: &Lease,
+    progress: Progress,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let id = lease.id.to_string();
     only_current(connection, &id, now)?;
-    let (progress, prepared, reason) = match record.progress {
+    let (progress, prepared, reason) = match progress {
         Progress::Preparing => ("preparing", None, None),
         Progress::Prepared(prepared) => ("prepared", Some(prepared), None),
-        Progress::CleaningUp { prepared, reason } => ("cleaning-up", Some(prepared), Some(reason)),
+        Progress::CleaningUp(prepared, reason) => ("cleaning-up", Some(prepared), Some(reason)),
         Progress::Over => ("over", None, None),
     };
     let (prepared, reason) = (prepared.map(Prepared::word), reason.map(EndReason::word));
@@ -208,9 +249,9 @@ fn lease(connection: &Connection, record: &LeaseRecord, now: Timestamp) -> rusql
              prepared = coalesce(?6, prepared), reason = coalesce(?7, reason)",
         params![
             id,
-            record.name,
-            record.client,
-            serde_json::json!(record.context).to_string(),
+            lease.name,
+            lease.client,
+            serde_json::json!(lease.context).to_string(),
             progress,
             prepared,
             reason,
@@ -236,6 +277,7 @@ fn only_current(connection: &Connection, id: &str, now: Timestamp) -> rusqlite::
 
 fn apply(connection: &Connection, driver: &AppliedDriver) -> rusqlite::Result<()> {
     let AppliedDriver { path, type_name, version, hash, definition } = driver;
+    run(connection, "DELETE FROM stage WHERE path = ?1", [path])?;
     run(
         connection,
         "INSERT OR REPLACE INTO driver (path, type_name, version, hash, definition)
@@ -256,6 +298,50 @@ fn quarantine(
     )
 }
 
+fn process(connection: &Connection, mark: Option<Uuid>) -> rusqlite::Result<()> {
+    let mark = mark.map(|mark| mark.to_string());
+    run(connection, "UPDATE bench SET process = ?1", [mark])
+}
+
+/// A stage of a change is done, the change is not.
+fn stage(connection: &Connection, done: &DoneStage) -> rusqlite::Result<()> {
+    let DoneStage { path, hash, stage } = done;
+    let event = HookEvent::Driver(*stage).word();
+    run(
+        connection,
+        "INSERT OR REPLACE INTO stage (path, hash, event) VALUES (?1, ?2, ?3)",
+        [path.as_str(), hash, event],
+    )
+}
+
+fn done_stage(row: &Row<'_>) -> rusqlite::Result<DoneStage> {
+    let of_word = |word: &str| match HookEvent::of_word(word)? {
+        HookEvent::Driver(stage) => Some(stage),
+        HookEvent::Lease(_) | HookEvent::Exporter(_) | HookEvent::Repair => None,
+    };
+    Ok(DoneStage { path: row.get(0)?, hash: row.get(1)?, stage: word(row, 2, of_word)? })
+}
+
+/// How a lease's hooks ended, as far as they did so by themselves.
+fn ended_of(connection: &Connection, lease: Uuid) -> rusqlite::Result<Vec<(HookEvent, End)>> {
+    let mut ends = connection.prepare(
+        "SELECT event, status, exit_code, signal FROM run
+         WHERE lease = ?1 AND status IS NOT NULL ORDER BY number",
+    )?;
+    let ends = ends.query_map([lease.to_string()], |row| {
+        let status = word(row, 1, RunStatus::of_word)?;
+        let end = End::of(status, row.get(2)?, row.get(3)?);
+        Ok((word(row, 0, HookEvent::of_word)?, end))
+    })?;
+    let mut known = Vec::new();
+    for end in ends {
+        if let (event, Some(end)) = end? {
+            known.push((event, end));
+        }
+    }
+    Ok(known)
+}
+
 fn failures(connection: &Connection, count: u32) -> rusqlite::Result<()> {
     run(connection, "UPDATE bench SET failures = ?1", [count])
 }
@@ -265,20 +351,21 @@ fn run(connection: &Connection, sql: &str, values: impl rusqlite::Params) -> rus
     connection.prepare_cached(sql)?.execute(values).map(drop)
 }
 
-fn lease_record(row: &Row<'_>) -> rusqlite::Result<LeaseRecord> {
+fn lease_of(row: &Row<'_>) -> rusqlite::Result<(Lease, Progress)> {
     let progress = match &*row.get::<_, String>(4)? {
         "preparing" => Progress::Preparing,
         "prepared" => Progress::Prepared(word(row, 5, Prepared::of_word)?),
-        "cleaning-up" => Progress::CleaningUp {
-            prepared: word(row, 5, Prepared::of_word)?,
-            reason: word(row, 6, EndReason::of_word)?,
-        },
+        "cleaning-up" => Progress::CleaningUp(
+            word(row, 5, Prepared::of_word)?,
+            word(row, 6, EndReason::of_word)?,
+        ),
         other => return Err(unknown(4, other)),
     };
     let context: String = row.get(3)?;
     let context: BTreeMap<_, _> =
         serde_json::from_str(&context).map_err(|error| conversion(3, error))?;
-    Ok(LeaseRecord { id: id(row, 0)?, name: row.get(1)?, client: row.get(2)?, context, progress })
+    let lease = Lease { id: id(row, 0)?, name: row.get(1)?, client: row.get(2)?, context };
+    Ok((lease, progress))
 }
 
 fn applied_driver(row: &Row<'_>) -> rusqlite::Result<AppliedDriver> {

@@ -1,5 +1,6 @@
 //! What is kept of a hook's run.
 
+use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -42,7 +43,20 @@ pub enum Subject {
         path: String,
         /// Its `version`, as configured.
         version: Option<String>,
+        /// SHA-256 of the definition that the hook is of, in hexadecimal.
+        hash: String,
     },
+}
+
+/// How a script ended by itself, or by its time limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// With this exit code.
+    Exited(i32),
+    /// By this signal.
+    Signaled(i32),
+    /// It took too long.
+    TimedOut,
 }
 
 /// How a hook's run ended.
@@ -73,6 +87,37 @@ pub enum RunStatus {
     Failure,
     /// It took too long.
     Timeout,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(code) => write!(f, "exit code {code}"),
+            Self::Signaled(signal) => write!(f, "signal {signal}"),
+            Self::TimedOut => f.write_str("time-out"),
+        }
+    }
+}
+
+impl RunEnded {
+    /// How the script ended; none if it never ran, or was cut off.
+    pub fn end(&self) -> Option<End> {
+        End::of(self.status, self.exit_code, self.signal)
+    }
+}
+
+impl End {
+    pub(super) fn of(
+        status: RunStatus,
+        exit_code: Option<i32>,
+        signal: Option<i32>,
+    ) -> Option<Self> {
+        match (status, exit_code, signal) {
+            (RunStatus::Timeout, _, _) => Some(Self::TimedOut),
+            (RunStatus::Success | RunStatus::Failure, Some(code), _) => Some(Self::Exited(code)),
+            (RunStatus::Success | RunStatus::Failure, None, signal) => signal.map(Self::Signaled),
+        }
+    }
 }
 
 impl Subject {

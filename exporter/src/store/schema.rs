@@ -16,7 +16,8 @@ CREATE TABLE bench (
     opened            INTEGER,           -- when a process last began to use the database
     quarantine_reason TEXT,
     quarantine_since  INTEGER,
-    failures          INTEGER NOT NULL   -- in a row
+    failures          INTEGER NOT NULL,  -- in a row
+    process           TEXT               -- the mark of what the last process has started
 ) STRICT;
 INSERT INTO bench (id, failures) VALUES (1, 0);
 
@@ -50,6 +51,7 @@ CREATE TABLE run (
     subject_kind TEXT NOT NULL,
     subject      TEXT NOT NULL,
     version      TEXT,
+    hash         TEXT,                   -- of a driver's definition
     lease        TEXT,
     started      INTEGER NOT NULL,
     status       TEXT,                   -- not yet: it has not ended
@@ -59,6 +61,7 @@ CREATE TABLE run (
     duration     INTEGER,                -- nanoseconds
     kept         INTEGER                 -- bytes of its output
 ) STRICT;
+CREATE INDEX run_lease ON run (lease) WHERE lease IS NOT NULL;
 CREATE INDEX run_started ON run (started);
 CREATE INDEX run_unfinished ON run (number) WHERE status IS NULL;
 
@@ -76,11 +79,18 @@ CREATE TABLE driver (
     hash       TEXT NOT NULL,
     definition TEXT NOT NULL
 ) STRICT;
+
+CREATE TABLE stage (                     -- done, of changes of drivers that are not
+    path  TEXT NOT NULL,
+    hash  TEXT NOT NULL,
+    event TEXT NOT NULL,
+    PRIMARY KEY (path, hash, event)
+) STRICT;
 "];
 
 /// The tables that a start depends on. Outputs are left out: they are most of the bytes, and one that
 /// can't be read harms nobody but its reader.
-pub(super) const VITAL: [&str; 5] = ["bench", "lease", "transition", "run", "driver"];
+pub(super) const VITAL: [&str; 6] = ["bench", "lease", "transition", "run", "driver", "stage"];
 
 /// The version of a database; 0 if it is empty.
 pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {

@@ -213,3 +213,124 @@ impl Output {
         self.tail = String::new();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+    use std::{fs, io};
+
+    use jiff::Timestamp;
+    use tempfile::TempDir;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::config::hooks::LifecycleEvent;
+    use crate::store::{Capture, Filter, History, HookEvent, RunStatus, Subject};
+
+    /// A run that prints `kibibytes`.
+    fn run(kibibytes: usize) -> (RunBegun, RunEnded) {
+        let begun = RunBegun {
+            id: Uuid::new_v4(),
+            event: HookEvent::Exporter(LifecycleEvent::Stop),
+            subject: Subject::Exporter { name: "bench".into() },
+            lease: None,
+            started: Timestamp::now(),
+        };
+        let mut output = Capture::default();
+        output.push(&"x".repeat(kibibytes << 10));
+        let ended = RunEnded {
+            id: begun.id,
+            status: RunStatus::Success,
+            exit_code: Some(0),
+            signal: None,
+            detail: None,
+            duration: Duration::ZERO,
+            output: output.finish(),
+        };
+        (begun, ended)
+    }
+
+    /// The warnings while `work` is done.
+    fn warnings(work: impl FnOnce()) -> String {
+        #[derive(Clone, Default)]
+        struct Lines(Arc<Mutex<Vec<u8>>>);
+        impl io::Write for Lines {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.lock().unwrap().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let lines = Lines::default();
+        let written = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || written.clone())
+            .without_time()
+            .with_target(false)
+            .with_ansi(false)
+            .with_max_level(tracing::Level::WARN)
+            .finish();
+        tracing::subscriber::with_default(subscriber, work);
+        let bytes = lines.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_fault_is_one_warning_and_its_end_another() {
+        let dir = TempDir::new().unwrap();
+        let (mut writer, _) = Writer::open(dir.path()).unwrap();
+        let (path, aside) = (dir.path().join("store.sqlite3"), dir.path().join("aside"));
+        let runs: Vec<_> = (0..3).map(|_| run(64)).collect();
+        let found = warnings(|| {
+            fs::rename(&path, &aside).unwrap();
+            fs::create_dir(&path).unwrap();
+            for (begun, ended) in &runs {
+                writer.commit(&[Write::RunBegun(begun.clone())]);
+                writer.commit(&[Write::RunEnded(ended.clone()), Write::FailuresInARow(7)]);
+            }
+            fs::remove_dir(&path).unwrap();
+            fs::rename(&aside, &path).unwrap();
+            writer.retry();
+            writer.commit(&[Write::FailuresInARow(8)]);
+        });
+        let expected = format!(
+            " WARN the store can't be written: {}: damaged (it was replaced by another file); \
+             move it away to start anew: then the drivers count as not yet installed, and nothing \
+             is known of an interrupted lease. The bench goes on, but until this is mended, nothing \
+             that happens survives a crash\n \
+             WARN the store can be written again; what was missed is written\n",
+            path.display()
+        );
+        assert_eq!(found, expected);
+        let history = History::open(dir.path()).unwrap();
+        let listed = history.runs(&Filter::default()).unwrap();
+        let expected: Vec<_> = runs.iter().rev().map(|(begun, _)| begun.clone()).collect();
+        assert_eq!(listed.into_iter().map(|run| run.begun).collect::<Vec<_>>(), expected);
+        for (begun, ended) in runs {
+            assert_eq!(history.output(begun.id).unwrap(), ended.output);
+        }
+        drop(writer);
+        assert_eq!(Writer::open(dir.path()).unwrap().1.failures, 8);
+    }
+
+    #[test]
+    fn what_waits_to_be_written_is_bounded() {
+        let mut missed = Missed::default();
+        let all: Vec<_> = (0..WAITING_RUNS + 20).map(|_| run(100)).collect();
+        for (begun, ended) in &all {
+            missed.push(begun.clone(), ended.clone());
+        }
+        let ids = |runs: &mut dyn Iterator<Item = &(RunBegun, RunEnded)>| {
+            runs.map(|(begun, _)| begun.id).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(&mut missed.runs.iter()), ids(&mut all.iter().skip(20)));
+        let kept: usize = missed.runs.iter().map(|(_, ended)| ended.output.kept()).sum();
+        assert_eq!(kept, missed.bytes);
+        assert_eq!(kept, WAITING_BYTES / (100 << 10) * (100 << 10));
+        let (first, last) = (&missed.runs[0].1.output, &missed.runs[WAITING_RUNS - 1].1.output);
+        assert_eq!((first.kept(), first.omitted), (0, 100 << 10));
+        assert_eq!((last.kept(), last.omitted), (100 << 10, 0));
+    }
+}

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use exporter::app::Standalone;
+use exporter::app::{Setup, Standalone};
 use exporter::config::{Environment, parse};
 use exporter::secret::Secret;
 use exporter::session::listener::Listener;
@@ -62,7 +62,10 @@ impl ExporterUnderTest {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let shutdown = Shutdown::default();
-        let (exporter, stop) = (Standalone::new(&config, false).unwrap(), shutdown.clone());
+        let file = "test.yaml".into();
+        let setup = Setup { config, file, exit_on_lease_end: false, state: None };
+        let exporter = Standalone::new(setup, &shutdown).unwrap();
+        let stop = shutdown.clone();
         let passphrase = passphrase.map(Secret::new);
         #[expect(clippy::disallowed_methods, reason = "the test owns it")]
         let running = tokio::task::spawn(async move {

@@ -239,6 +239,15 @@ impl Then {
 }
 
 impl EndReason {
+    /// Each of them.
+    pub const ALL: [Self; 5] =
+        [Self::Released, Self::Expired, Self::Disconnected, Self::Failed, Self::ExporterStopping];
+
+    /// The one of this word.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.word() == word)
+    }
+
     /// The word for it, as hooks see it.
     pub fn word(self) -> &'static str {
         match self {
@@ -252,6 +261,15 @@ impl EndReason {
 }
 
 impl Prepared {
+    /// Each of them.
+    pub const ALL: [Self; 6] =
+        [Self::NotYet, Self::Unasked, Self::Passed, Self::Warned, Self::Failed, Self::Cancelled];
+
+    /// The one of this word.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|prepared| prepared.word() == word)
+    }
+
     /// The word for it, as hooks see it.
     pub fn word(self) -> &'static str {
         match self {

@@ -1,0 +1,171 @@
+//! The hooks of all three lives, as the one who leads them needs them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hooks::{Ending, Stop};
+use tokio::sync::watch;
+
+use super::{ExporterHooks, LeaseHooks, RepairHook, Report, Turn};
+use crate::config::Config;
+use crate::config::hooks::LifecycleEvent;
+use crate::lease::machine::{Changes, Farewell, Parting, Phase, Plan, Verdict};
+use crate::session::Session;
+use crate::session::bench::Bench;
+use crate::store::{End, Store};
+
+/// The hooks of the configuration in force, and the configuration that may take its place.
+#[derive(Debug, Clone)]
+pub struct Lifecycle {
+    bench: Arc<Bench>,
+    store: Store,
+    /// Where the exporter's own hooks have their log files.
+    logs: Option<PathBuf>,
+    exit_on_lease_end: bool,
+    /// What the configuration is to be.
+    wanted: watch::Receiver<Arc<Config>>,
+    /// In force.
+    hooks: Arc<Hooks>,
+}
+
+/// The hooks of one configuration.
+#[derive(Debug)]
+struct Hooks {
+    config: Arc<Config>,
+    lease: LeaseHooks,
+    exporter: ExporterHooks,
+    repair: RepairHook,
+}
+
+/// Where hooks are kept in mind, and whose they are.
+#[derive(Debug)]
+pub struct Setting {
+    /// The devices, and who hears of them.
+    pub bench: Arc<Bench>,
+    /// Where runs are recorded.
+    pub store: Store,
+    /// Where the exporter's own hooks have their log files, if anywhere.
+    pub logs: Option<PathBuf>,
+    /// The exporter stops after its first lease, whatever the configuration says.
+    pub exit_on_lease_end: bool,
+    /// The configuration, as it changes.
+    pub config: watch::Receiver<Arc<Config>>,
+}
+
+impl Lifecycle {
+    /// The hooks of the present configuration, and of those that will follow.
+    pub fn new(setting: Setting) -> Self {
+        let Setting { bench, store, logs, exit_on_lease_end, config: mut wanted } = setting;
+        let config = Arc::clone(&wanted.borrow_and_update());
+        let hooks = Arc::new(Hooks::new(config, &store, logs.as_ref()));
+        Self { bench, store, logs, exit_on_lease_end, wanted, hooks }
+    }
+
+    /// What the machine has to do because of them.
+    pub fn plan(&self) -> Plan {
+        let Hooks { config, lease, exporter, .. } = &*self.hooks;
+        Plan {
+            preemption: exporter.exist(LifecycleEvent::Preemption),
+            stop: exporter.exist(LifecycleEvent::Stop),
+            down: exporter.exist(LifecycleEvent::Down),
+            repair: config.hooks.repair.is_some(),
+            quarantine_after: config.hooks.quarantine_after,
+            ..lease.plan(self.exit_on_lease_end || config.exit_on_lease_end)
+        }
+    }
+
+    /// Returns once the configuration is to be another. Cancel safe.
+    pub async fn reconfigured(&mut self) -> Changes {
+        match self.wanted.changed().await {
+            Ok(()) => self.changes().unwrap_or(Changes::Quiet),
+            // It will stay as it is.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Whether the drivers are not what the configuration says.
+    pub fn changes(&self) -> Option<Changes> {
+        None
+    }
+
+    /// Whether a lease has hooks, and so needs a socket for them.
+    pub fn has_lease_hooks(&self) -> bool {
+        self.hooks.lease.exist() || self.hooks.exporter.exist(LifecycleEvent::Preemption)
+    }
+
+    /// How long to wait between two attempts to repair the bench.
+    pub fn repair_interval(&self) -> Option<Duration> {
+        self.hooks.config.hooks.repair.as_ref().map(|repair| repair.interval)
+    }
+
+    /// Runs the beforeLease hook.
+    pub async fn before(&self, session: &Session, stop: &Stop) -> Report {
+        self.hooks.lease.run(Turn::Before, session.scene(), &self.bench.log, stop).await
+    }
+
+    /// Runs the hooks at the end of a lease.
+    pub async fn after(&self, session: &Session, parting: Parting, stop: &Stop) -> Report {
+        let Parting { reason, prepared, preemption } = parting;
+        let (scene, log) = (session.scene(), &self.bench.log);
+        if preemption {
+            self.hooks.exporter.run(LifecycleEvent::Preemption, scene, log, stop).await;
+        }
+        self.hooks.lease.run(Turn::After { reason, prepared }, scene, log, stop).await
+    }
+
+    /// What the end of a lease's hook means that an earlier process has seen.
+    pub fn judge(&self, phase: Phase, end: End) -> Verdict {
+        let ending = match end {
+            End::Exited(code) => Ending::Exited(code),
+            End::Signaled(signal) => Ending::Signaled(signal),
+            End::TimedOut => Ending::TimedOut,
+        };
+        self.hooks.lease.judge(phase, &ending)
+    }
+
+    /// Makes the wanted configuration the one in force.
+    pub fn adopt(&mut self) {
+        let config = Arc::clone(&self.wanted.borrow());
+        self.hooks = Arc::new(Hooks::new(config, &self.store, self.logs.as_ref()));
+    }
+
+    /// Tries to repair a bench that is out of service for this `reason`. It is repaired if its
+    /// devices can be opened afterwards.
+    ///
+    /// # Errors
+    ///
+    /// Why it still is.
+    pub async fn repair(&self, reason: &str, stop: &Stop) -> Result<(), String> {
+        let session = Session::open_between_leases(&self.bench).await;
+        let repaired = self.hooks.repair.run(reason, session.scene(), &self.bench.log, stop).await;
+        let tree = self.bench.tree();
+        tree.close().await;
+        repaired?;
+        tree.open().await.map_err(|error| error.to_string())?;
+        tree.close().await;
+        Ok(())
+    }
+
+    /// Runs the hooks for the exporter's end.
+    pub async fn bid_farewell(&self, farewell: Farewell, stop: &Stop) {
+        let event = match farewell {
+            Farewell::Stop => LifecycleEvent::Stop,
+            Farewell::Down => LifecycleEvent::Down,
+        };
+        let session = Session::open_between_leases(&self.bench).await;
+        self.hooks.exporter.run(event, session.scene(), &self.bench.log, stop).await;
+        self.bench.tree().close().await;
+    }
+}
+
+impl Hooks {
+    fn new(config: Arc<Config>, store: &Store, logs: Option<&PathBuf>) -> Self {
+        Self {
+            lease: LeaseHooks::new(&config, store.clone()),
+            exporter: ExporterHooks::new(&config, store.clone(), logs.cloned()),
+            repair: RepairHook::new(&config, store.clone()),
+            config,
+        }
+    }
+}
