@@ -1,17 +1,16 @@
 //! The drivers in use, and how they become what the configuration wants.
 //!
 //! ```text
-//! Install   preInstall ──► into the tree, on record ──► postInstall
-//! Update    preUpdate ───► swapped, on record ────────► postUpdate
-//! Delete    preDelete ───► out of the tree ───────────► postDelete ──► off the record
+//! Install   preInstall ──► into the tree ───► postInstall ──► on record
+//! Update    preUpdate ───► swapped ─────────► postUpdate ───► on record
+//! Delete    preDelete ───► out of the tree ─► postDelete ───► off the record
 //! ```
 //!
 //! One change follows the other. Where a `pre` hook fails, its change is not made; a `post` hook
-//! that fails is reported. What is written down goes with the end of one hook and the beginning of
-//! the next in one piece, so that after a crash no hook is forgotten, and none that was completed
-//! runs again.
+//! that fails is reported. A change that a crash cuts off is made again, without those of its hooks
+//! that have come to their end.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,7 +20,7 @@ use hooks::Stop;
 
 use super::changes::{Change, plan};
 use super::definition::Definition;
-use super::environment::{Facts, Scene};
+use super::environment::Facts;
 use super::execution::{Executor, Hook, Surroundings, failure, tell};
 use super::shape::{self, Definitions, Nodes};
 use crate::config::Config;
@@ -30,7 +29,7 @@ use crate::lease::machine::Changes;
 use crate::session::Session;
 use crate::session::bench::Bench;
 use crate::session::log::{Severity, Source};
-use crate::store::{AppliedDriver, HookEvent, RunBegun, Store, Subject, Write};
+use crate::store::{AppliedDriver, DoneStage, HookEvent, Store, Subject, Write};
 
 /// The drivers in use. Clones are the same.
 #[derive(Debug, Clone)]
@@ -41,10 +40,9 @@ pub struct Drivers {
 
 #[derive(Debug, Default)]
 struct InUse {
-    /// Also those whose deletion only owes its `postDelete` hook.
     definitions: Definitions,
-    /// The `post` hooks that a crash has cut off, by path.
-    owed: BTreeMap<String, Stage>,
+    /// The hooks that need not be run again, of changes that a crash has cut off.
+    done: Vec<DoneStage>,
     /// What the tree was last built of, and its description.
     shape: Nodes,
     description: Option<String>,
@@ -84,31 +82,22 @@ impl fmt::Display for Failure {
 }
 
 impl Drivers {
-    /// The drivers that were in use when the last process ended, and whose hooks it has not
-    /// finished.
-    pub fn recovered(applied: &[AppliedDriver], unfinished: &[RunBegun], store: Store) -> Self {
-        let mut in_use = InUse::default();
+    /// The drivers that were in use when the last process ended, and how far it had come with
+    /// others.
+    pub fn recovered(applied: &[AppliedDriver], done: Vec<DoneStage>, store: Store) -> Self {
+        let mut definitions = Definitions::new();
         for driver in applied {
+            let path = &driver.path;
             match Definition::applied(driver) {
-                Ok(definition) => {
-                    in_use.definitions.insert(driver.path.clone(), definition);
-                }
+                Ok(definition) => drop(definitions.insert(path.clone(), definition)),
                 Err(error) => {
-                    let path = &driver.path;
                     tracing::warn!(
                         "driver {path} is installed anew, as its record is no use: {error}"
                     );
                 }
             }
         }
-        for run in unfinished {
-            if let (HookEvent::Driver(stage), Subject::Driver { path, .. }) =
-                (run.event, &run.subject)
-                && is_post(stage)
-            {
-                in_use.owed.insert(path.clone(), stage);
-            }
-        }
+        let in_use = InUse { definitions, done, ..InUse::default() };
         Self { in_use: Arc::new(Mutex::new(in_use)), store }
     }
 
@@ -147,7 +136,7 @@ impl Drivers {
             stages(change).iter().any(|stage| change.definition().script(*stage).is_some())
         };
         let in_use = self.lock();
-        if !in_use.owed.is_empty() || changes.iter().any(has_hooks) {
+        if changes.iter().any(has_hooks) {
             return Some(Changes::WithHooks);
         }
         let is_shaped = in_use.description == config.description
@@ -195,7 +184,6 @@ impl Drivers {
         let executor = Executor::new(config, self.store.clone());
         let work = Work { drivers: self, executor: &executor, config, bench, stop };
         let mut failures = Vec::new();
-        work.pay_debts(&mut failures).await;
         for change in self.changes(config) {
             if stop.asked.is_cancelled() || stop.killed.is_cancelled() {
                 break;
@@ -238,12 +226,14 @@ impl Drivers {
         }
     }
 
-    /// What is to be in the tree.
     fn definitions(&self) -> Definitions {
-        let in_use = self.lock();
-        let mut definitions = in_use.definitions.clone();
-        definitions.retain(|path, _| in_use.owed.get(path) != Some(&Stage::PostDelete));
-        definitions
+        self.lock().definitions.clone()
+    }
+
+    async fn commit(&self, writes: Vec<Write>) {
+        if !writes.is_empty() {
+            self.store.commit(writes).await;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, InUse> {
@@ -261,59 +251,30 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Runs the `post` hooks that a crash has cut off.
-    async fn pay_debts(&self, failures: &mut Vec<Failure>) {
-        let owed: Vec<_> = self.drivers.lock().owed.clone().into_iter().collect();
-        for (path, stage) in owed {
-            let definition = self.drivers.lock().definitions.get(&path).cloned();
-            if let Some(definition) = definition {
-                let after = match stage {
-                    Stage::PostDelete => vec![Write::DriverRemoved { path: path.clone() }],
-                    Stage::PostInstall
-                    | Stage::PostUpdate
-                    | Stage::PreInstall
-                    | Stage::PreUpdate
-                    | Stage::PreDelete => Vec::new(),
-                };
-                self.finish(&definition, stage, Vec::new(), after, failures).await;
-            }
-            let mut in_use = self.drivers.lock();
-            in_use.owed.remove(&path);
-            if stage == Stage::PostDelete {
-                in_use.definitions.remove(&path);
-            }
-        }
-    }
-
     async fn carry_out(&self, change: &Change, failures: &mut Vec<Failure>) {
         let [pre, post] = stages(change);
         let definition = change.definition();
         let path = definition.path.clone();
         let mut after = self.drivers.definitions();
-        let (consequence, written, at_last) = match change {
+        let (consequence, on_record) = match change {
             Change::Install(_) => {
                 after.insert(path.clone(), definition.clone());
-                let applied = vec![Write::DriverApplied(definition.to_applied())];
-                (Consequence::NotInstalled, applied, Vec::new())
+                (Consequence::NotInstalled, Write::DriverApplied(definition.to_applied()))
             }
             Change::Update(_) => {
                 after.insert(path.clone(), definition.clone());
-                let applied = vec![Write::DriverApplied(definition.to_applied())];
-                (Consequence::Unchanged, applied, Vec::new())
+                (Consequence::Unchanged, Write::DriverApplied(definition.to_applied()))
             }
             Change::Delete(_) => {
                 after.remove(&path);
-                let removed = vec![Write::DriverRemoved { path: path.clone() }];
-                (Consequence::Unchanged, Vec::new(), removed)
+                (Consequence::Unchanged, Write::DriverRemoved { path: path.clone() })
             }
         };
-        let mut writes = match self.run(definition, pre, Vec::new()).await {
-            Ok(ended) => ended,
-            Err((reason, ended)) => {
-                self.drivers.store.commit(ended).await;
-                return self.fail(failures, Failure { path, reason, consequence });
-            }
-        };
+        let (ended, failure) = self.run(definition, pre).await;
+        self.drivers.commit(ended).await;
+        if let Some(reason) = failure {
+            return self.fail(failures, Failure { path, reason, consequence });
+        }
         let unchanged = after.keys().filter(|other| **other != path).cloned().collect();
         match self.drivers.build(&self.bench.tree(), self.config, &after, &unchanged) {
             Ok(Rebuilt { tree, gone }) => {
@@ -321,91 +282,55 @@ impl Work<'_> {
                 for node in gone {
                     node.driver.close().await;
                 }
-                self.drivers.lock().definitions = after;
-                writes.extend(written);
-                self.finish(definition, post, writes, at_last, failures).await;
             }
             Err(errors) => {
-                self.drivers.store.commit(writes).await;
                 let reason = joined(&errors);
-                self.fail(failures, Failure { path, reason, consequence });
+                return self.fail(failures, Failure { path, reason, consequence });
             }
         }
-    }
-
-    /// Runs a `post` hook, with what has to be written down before it begins and after it has ended.
-    async fn finish(
-        &self,
-        definition: &Definition,
-        post: Stage,
-        before: Vec<Write>,
-        after: Vec<Write>,
-        failures: &mut Vec<Failure>,
-    ) {
-        let (mut ended, reason) = match self.run(definition, post, before).await {
-            Ok(ended) => (ended, None),
-            Err((reason, ended)) => (ended, Some(reason)),
-        };
-        ended.extend(after);
-        self.drivers.store.commit(ended).await;
-        if let Some(reason) = reason {
-            let (path, consequence) = (definition.path.clone(), Consequence::Reported);
+        let (mut writes, failure) = self.run(definition, post).await;
+        writes.push(on_record);
+        self.drivers.commit(writes).await;
+        let mut in_use = self.drivers.lock();
+        in_use.done.retain(|done| done.path != path);
+        in_use.definitions = after;
+        drop(in_use);
+        if let Some(reason) = failure {
+            let consequence = Consequence::Reported;
             self.fail(failures, Failure { path, reason, consequence });
         }
     }
 
-    /// Runs the hook of a stage, if there is one for this platform. Writes down `before` with its
-    /// beginning, and returns what is still to be written down with whatever comes of it: its end,
-    /// or `before` where there is no hook.
-    async fn run(
-        &self,
-        definition: &Definition,
-        stage: Stage,
-        mut before: Vec<Write>,
-    ) -> Result<Vec<Write>, (String, Vec<Write>)> {
-        let hook = definition.script(stage).and_then(|script| {
-            let (path, version) = (definition.path.clone(), definition.version.clone());
-            let mut facts: Facts = definition.settings();
-            facts.insert("DRIVER_NAME".into(), path.clone());
-            facts.insert("DRIVER_VERSION".into(), version.clone().unwrap_or_default());
-            let (event, subject) = (HookEvent::Driver(stage), Subject::Driver { path, version });
-            let hook = Hook { event, subject, script, facts };
-            Some((self.executor.announce(hook)?, script.timeout))
-        });
-        let Some((execution, limit)) = hook else { return Ok(before) };
-        let session = self.open().await;
-        let nowhere = Scene::default();
-        let scene = session.as_ref().map_or(&nowhere, Session::scene);
-        before.push(execution.begun(scene));
-        self.drivers.store.commit(before).await;
+    /// Runs the hook of a stage, if there is one for this platform and it is still to be run.
+    /// Returns its end, for the caller to write down, and what has gone wrong.
+    async fn run(&self, definition: &Definition, stage: Stage) -> (Vec<Write>, Option<String>) {
+        let nothing = (Vec::new(), None);
+        let Some(script) = definition.script(stage) else { return nothing };
+        let (path, version) = (definition.path.clone(), definition.version.clone());
+        let this = DoneStage { path: path.clone(), hash: definition.hash(), stage };
+        if self.drivers.lock().done.contains(&this) {
+            return nothing;
+        }
+        let mut facts: Facts = definition.settings();
+        facts.insert("DRIVER_NAME".into(), path.clone());
+        facts.insert("DRIVER_VERSION".into(), version.clone().unwrap_or_default());
+        let subject = Subject::Driver { path, version, hash: this.hash };
+        let event = HookEvent::Driver(stage);
+        let hook = Hook { event, subject, script, facts };
+        let Some(execution) = self.executor.announce(hook) else { return nothing };
+
+        let session = Session::open_between_leases(self.bench).await;
+        let scene = session.scene();
+        self.drivers.commit(vec![execution.begun(scene)]).await;
         let around = Surroundings { scene, log: &self.bench.log, stop: self.stop };
         let (outcome, ended) = execution.run(around, None).await;
-        if session.is_some() {
-            self.bench.tree().close().await;
-        }
-        match failure(&outcome.ending, limit) {
-            Some(failure) => {
-                let reason = format!("{} hook {failure}", HookEvent::Driver(stage).word());
-                Err((reason, vec![ended]))
-            }
-            None if outcome.is_success() => Ok(vec![ended]),
-            None => Err((
-                format!("{} hook was cancelled", HookEvent::Driver(stage).word()),
-                vec![ended],
-            )),
-        }
-    }
-
-    /// Opens the devices for a hook. Where they can't be used, a hook may be there to help; it runs
-    /// without them.
-    async fn open(&self) -> Option<Session> {
-        match Session::open(Arc::clone(self.bench), None, true).await {
-            Ok(session) => Some(session),
-            Err(reason) => {
-                tracing::warn!("a driver's hook runs without the devices: {reason}");
-                None
-            }
-        }
+        self.bench.tree().close().await;
+        let what = match failure(&outcome.ending, script.timeout) {
+            Some(failure) => Some(failure),
+            None if outcome.is_success() => None,
+            None => Some("was cancelled".into()),
+        };
+        (vec![ended], what.map(|what| format!("{} hook {what}", event.word())))
     }
 
     fn fail(&self, failures: &mut Vec<Failure>, failure: Failure) {
@@ -431,15 +356,9 @@ fn stages(change: &Change) -> [Stage; 2] {
     }
 }
 
-fn is_post(stage: Stage) -> bool {
-    match stage {
-        Stage::PostInstall | Stage::PostUpdate | Stage::PostDelete => true,
-        Stage::PreInstall | Stage::PreUpdate | Stage::PreDelete => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::path::Path;
 
     use tokio_util::sync::CancellationToken;
@@ -463,7 +382,7 @@ mod tests {
         /// As a process finds it that starts with this state directory.
         fn start(state: &Path, export: &str) -> (Self, Config) {
             let (store, recovery) = opened(state);
-            let drivers = Drivers::recovered(&recovery.drivers, &recovery.unfinished_runs, store);
+            let drivers = Drivers::recovered(&recovery.drivers, recovery.stages, store);
             let config = exported(export);
             let (publisher, status) = Publisher::new();
             let parts = Parts {
@@ -641,25 +560,35 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_post_hook_that_a_crash_cut_off_runs_again_and_the_pre_hook_does_not() {
-        let (a, b) = (exported(&talkative("a", 1)), exported(&talkative("b", 1)));
-        let applied = |config: &Config| Definition::all(config)[0].to_applied();
-        let cut_off = |path: &str, stage| RunBegun {
-            id: Uuid::new_v4(),
-            event: HookEvent::Driver(stage),
-            subject: Subject::Driver { path: path.into(), version: None },
-            lease: None,
-            started: jiff::Timestamp::now(),
+    async fn a_change_that_a_crash_cut_off_goes_on_where_it_was() {
+        let definition = |export: &str| Definition::all(&exported(export)).remove(0);
+        let (a, b) = (definition(&talkative("a", 1)), definition(&talkative("b", 1)));
+        let done = |definition: &Definition, stage| DoneStage {
+            path: definition.path.clone(),
+            hash: definition.hash(),
+            stage,
         };
-        let unfinished = [cut_off("a", Stage::PostInstall), cut_off("b", Stage::PostDelete)];
+        let stages = vec![
+            done(&a, Stage::PreInstall),
+            done(&b, Stage::PreDelete),
+            done(&definition(&talkative("c", 2)), Stage::PreInstall),
+        ];
         let state = tempfile::tempdir().unwrap();
-        let (mut lab, config) = Lab::start(state.path(), &talkative("a", 1));
-        lab.drivers = Drivers::recovered(&[applied(&a), applied(&b)], &unfinished, Store::none());
+        let (mut lab, config) = Lab::start(state.path(), &(talkative("a", 1) + &talkative("c", 1)));
+        lab.drivers = Drivers::recovered(&[b.to_applied()], stages, Store::none());
         lab.bench.replace_tree(lab.drivers.tree(&config).unwrap());
-        assert_eq!(lab.paths(), ["a"], "what is deleted is not in the tree");
         assert_eq!(lab.drivers.pending(&config), Some(Changes::WithHooks));
-        assert_eq!(lab.apply(&config).await.1, ["postInstall a 1", "postDelete b 1"]);
-        assert_eq!(lab.drivers.pending(&config), None);
+        assert_eq!(
+            lab.apply(&config).await.1,
+            // What was done for another definition of c counts for nothing.
+            ["postDelete b 1", "postInstall a 1", "preInstall c 1", "postInstall c 1"]
+        );
+        assert_eq!(
+            (lab.paths(), lab.drivers.pending(&config)),
+            (vec!["a".into(), "c".into()], None)
+        );
+        let config = exported(&(talkative("a", 2) + &talkative("c", 1)));
+        assert_eq!(lab.apply(&config).await.1, ["preUpdate a 2", "postUpdate a 2"]);
     }
 
     #[tokio::test]
