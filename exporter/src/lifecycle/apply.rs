@@ -41,11 +41,50 @@ pub struct Drivers {
 #[derive(Debug, Default)]
 struct InUse {
     definitions: Definitions,
+    /// Drivers that are in the tree from the start, so that clients know of them, but are still to
+    /// be installed.
+    expected: Definitions,
     /// The hooks that need not be run again, of changes that a crash has cut off.
     done: Vec<DoneStage>,
     /// What the tree was last built of, and its description.
     shape: Nodes,
     description: Option<String>,
+}
+
+impl InUse {
+    /// Notes what of this is still to be installed.
+    fn expect(&mut self, wanted: Definitions) {
+        self.expected = wanted;
+        self.expected.retain(|path, _| !self.definitions.contains_key(path));
+    }
+
+    /// Notes that a change is made.
+    fn settle(&mut self, change: &Change) {
+        let definition = change.definition();
+        self.expected.remove(&definition.path);
+        match change {
+            Change::Install(_) | Change::Update(_) => {
+                self.definitions.insert(definition.path.clone(), definition.clone());
+            }
+            Change::Delete(_) => drop(self.definitions.remove(&definition.path)),
+        }
+    }
+
+    /// Whether the device at this path is in use; what a driver brings itself is if the driver is.
+    fn is_installed(&self, path: &str) -> bool {
+        let above = path.match_indices('.').map(|(end, _)| &path[..end]);
+        let nearest = above
+            .chain([path])
+            .rev()
+            .find(|path| self.definitions.contains_key(*path) || self.expected.contains_key(*path));
+        nearest.is_none_or(|path| self.definitions.contains_key(path))
+    }
+
+    fn in_tree(&self) -> Definitions {
+        let mut all = self.expected.clone();
+        all.extend(self.definitions.clone());
+        all
+    }
 }
 
 /// Something that did not go as it should.
@@ -101,8 +140,9 @@ impl Drivers {
         Self { in_use: Arc::new(Mutex::new(in_use)), store }
     }
 
-    /// Builds the tree of the drivers in use, in the shape that `config` gives it, without touching
-    /// a device. Drivers that can't be built any more are no longer in use.
+    /// Builds the tree of an exporter that starts, in the shape that `config` gives it, without
+    /// touching a device: the drivers in use, and with them those that are still to be installed.
+    /// Drivers that can't be built any more are no longer in use.
     ///
     /// # Errors
     ///
@@ -110,23 +150,31 @@ impl Drivers {
     pub fn tree(&self, config: &Config) -> Result<Tree, Vec<TreeError>> {
         let nothing = Tree::build(None, &[])?;
         loop {
-            match self.build(&nothing, config, &self.definitions(), &HashSet::new()) {
+            let mut expected = Definitions::new();
+            for definition in Definition::all(config) {
+                expected.insert(definition.path.clone(), definition);
+            }
+            self.lock().expect(expected);
+            let errors = match self.build(&nothing, config, &self.in_tree(), &HashSet::new()) {
                 Ok(rebuilt) => return Ok(rebuilt.tree),
-                Err(errors) => {
-                    let mut in_use = self.lock();
-                    let forget = |error: &&TreeError| {
-                        in_use.definitions.remove(&error.path.join(".")).is_some()
-                    };
-                    let forgotten: Vec<_> = errors.iter().filter(forget).collect();
-                    if forgotten.is_empty() {
-                        return Err(errors);
-                    }
-                    for error in forgotten {
-                        tracing::warn!("driver {error}; it is installed anew");
-                    }
-                }
+                Err(errors) => errors,
+            };
+            let mut in_use = self.lock();
+            let forget =
+                |error: &&TreeError| in_use.definitions.remove(&error.path.join(".")).is_some();
+            let forgotten: Vec<_> = errors.iter().filter(forget).collect();
+            if forgotten.is_empty() {
+                return Err(errors);
+            }
+            for error in forgotten {
+                tracing::warn!("driver {error}; it is installed anew");
             }
         }
+    }
+
+    /// Whether there is any.
+    pub fn exist(&self) -> bool {
+        !self.lock().definitions.is_empty()
     }
 
     /// What there is to do to make the drivers what `config` wants; none if there is nothing.
@@ -140,7 +188,7 @@ impl Drivers {
             return Some(Changes::WithHooks);
         }
         let is_shaped = in_use.description == config.description
-            && in_use.shape == shape::of(&config.export, &in_use.definitions);
+            && in_use.shape == shape::of(&config.export, &in_use.in_tree());
         (!changes.is_empty() || !is_shaped).then_some(Changes::Quiet)
     }
 
@@ -195,9 +243,9 @@ impl Drivers {
 
     /// Gives the tree the shape of `config`.
     fn reshape(&self, config: &Config, bench: &Bench) -> Result<(), String> {
-        let definitions = self.definitions();
-        let unchanged = definitions.keys().cloned().collect();
-        let built = self.build(&bench.tree(), config, &definitions, &unchanged);
+        let in_tree = self.in_tree();
+        let unchanged = in_tree.keys().cloned().collect();
+        let built = self.build(&bench.tree(), config, &in_tree, &unchanged);
         bench.replace_tree(built.map_err(|errors| joined(&errors))?.tree);
         Ok(())
     }
@@ -230,6 +278,10 @@ impl Drivers {
         self.lock().definitions.clone()
     }
 
+    fn in_tree(&self) -> Definitions {
+        self.lock().in_tree()
+    }
+
     async fn commit(&self, writes: Vec<Write>) {
         if !writes.is_empty() {
             self.store.commit(writes).await;
@@ -255,7 +307,7 @@ impl Work<'_> {
         let [pre, post] = stages(change);
         let definition = change.definition();
         let path = definition.path.clone();
-        let mut after = self.drivers.definitions();
+        let mut after = self.drivers.in_tree();
         let (consequence, on_record) = match change {
             Change::Install(_) => {
                 after.insert(path.clone(), definition.clone());
@@ -270,31 +322,31 @@ impl Work<'_> {
                 (Consequence::Unchanged, Write::DriverRemoved { path: path.clone() })
             }
         };
+        let fail = |failures: &mut Vec<Failure>, reason| {
+            self.drivers.lock().expected.remove(&path);
+            self.fail(failures, Failure { path: path.clone(), reason, consequence });
+        };
         let (ended, failure) = self.run(definition, pre).await;
         self.drivers.commit(ended).await;
         if let Some(reason) = failure {
-            return self.fail(failures, Failure { path, reason, consequence });
+            return fail(failures, reason);
         }
-        let unchanged = after.keys().filter(|other| **other != path).cloned().collect();
-        match self.drivers.build(&self.bench.tree(), self.config, &after, &unchanged) {
+        let is_there = self.drivers.lock().expected.get(&path) == Some(definition);
+        let unchanged = after.keys().filter(|other| is_there || **other != path).cloned();
+        match self.drivers.build(&self.bench.tree(), self.config, &after, &unchanged.collect()) {
             Ok(Rebuilt { tree, gone }) => {
                 self.bench.replace_tree(tree);
                 for node in gone {
                     node.driver.close().await;
                 }
             }
-            Err(errors) => {
-                let reason = joined(&errors);
-                return self.fail(failures, Failure { path, reason, consequence });
-            }
+            Err(errors) => return fail(failures, joined(&errors)),
         }
+        self.drivers.lock().settle(change);
         let (mut writes, failure) = self.run(definition, post).await;
         writes.push(on_record);
         self.drivers.commit(writes).await;
-        let mut in_use = self.drivers.lock();
-        in_use.done.retain(|done| done.path != path);
-        in_use.definitions = after;
-        drop(in_use);
+        self.drivers.lock().done.retain(|done| done.path != path);
         if let Some(reason) = failure {
             let consequence = Consequence::Reported;
             self.fail(failures, Failure { path, reason, consequence });
@@ -319,7 +371,10 @@ impl Work<'_> {
         let hook = Hook { event, subject, script, facts };
         let Some(execution) = self.executor.announce(hook) else { return nothing };
 
-        let session = Session::open_between_leases(self.bench).await;
+        // What is still to be installed is not touched before.
+        let drivers = self.drivers;
+        let is_installed = |path: &str| drivers.lock().is_installed(path);
+        let session = Session::open_between_leases(self.bench, is_installed).await;
         let scene = session.scene();
         self.drivers.commit(vec![execution.begun(scene)]).await;
         let around = Surroundings { scene, log: &self.bench.log, stop: self.stop };
@@ -456,12 +511,13 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let export = talkative("a", 1) + &driver("b", 1, &[]);
         let (lab, config) = Lab::start(state.path(), &export);
-        assert_eq!(lab.paths(), [""; 0]);
+        let expected = lab.tree();
+        assert_eq!(expected.keys().collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(lab.drivers.pending(&config), Some(Changes::WithHooks));
         let (result, lines) = lab.apply(&config).await;
         assert_eq!(result, Ok(()));
         assert_eq!(lines, ["preInstall a 1", "postInstall a 1"]);
-        assert_eq!(lab.paths(), ["a", "b"]);
+        assert_eq!(lab.tree(), expected, "a client may have asked before");
         assert_eq!(lab.drivers.pending(&config), None);
         drop(lab);
 
@@ -539,6 +595,21 @@ mod tests {
             "driver a: postInstall hook failed with exit code 5; what was done stays done";
         assert_eq!((lines, lab.paths()), (vec![failure.to_owned()], vec!["a".to_owned()]));
         assert_eq!(lab.drivers.pending(&config), None);
+    }
+
+    #[test]
+    fn what_a_driver_brings_is_in_use_with_it() {
+        let definition = |path: &str| {
+            (path.to_owned(), Definition::all(&exported(&driver("a", 1, &[]))).remove(0))
+        };
+        let in_use = InUse {
+            definitions: ["a", "b.c"].map(definition).into(),
+            expected: ["b"].map(definition).into(),
+            ..InUse::default()
+        };
+        let is_installed = ["a", "a.x", "b", "b.x", "b.c", "b.c.x", "group", "ab"]
+            .map(|path| in_use.is_installed(path));
+        assert_eq!(is_installed, [true, true, false, false, true, true, true, true]);
     }
 
     #[tokio::test]
