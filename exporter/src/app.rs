@@ -25,7 +25,8 @@ use crate::session::door::Door;
 use crate::session::listener::{self, Listener};
 use crate::session::log::Log;
 use crate::shutdown::Shutdown;
-use crate::store::{Recovery, Store};
+use crate::state;
+use crate::store::{Recovery, Store, StoreError};
 
 /// How long tasks that move bytes may take to notice that it is over.
 const LAST_MOMENT: Duration = Duration::from_secs(2);
@@ -65,6 +66,18 @@ pub struct State {
     pub recovery: Recovery,
 }
 
+impl State {
+    /// Takes an exporter's state directory for this process.
+    ///
+    /// # Errors
+    ///
+    /// Why it can't be used.
+    pub fn open(directory: PathBuf) -> Result<Self, StoreError> {
+        let (store, recovery) = Store::open(&directory)?;
+        Ok(Self { directory, store, recovery })
+    }
+}
+
 impl Standalone {
     /// Builds the exporter, without touching a device.
     ///
@@ -96,7 +109,7 @@ impl Standalone {
         let lifecycle = Lifecycle::new(Setting {
             bench: Arc::clone(&bench),
             store: store.clone(),
-            logs: directory.as_ref().map(|directory| directory.join("hooks")),
+            logs: directory.as_deref().map(state::hook_logs),
             exit_on_lease_end,
             drivers,
             config: reloader.config(),

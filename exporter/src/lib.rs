@@ -26,6 +26,8 @@
 //! | [`session`] | what clients and hooks reach: listeners, services, admission, streams, resources, the log |
 //! | [`lifecycle`] | which hook belongs to which event, what it is told, and what its end means |
 //! | [`store`] | what outlives the process: where the lease stands, hook runs, applied drivers |
+//! | [`state`] | where that is kept |
+//! | [`web`] | the history of hooks, over HTTP |
 //! | [`wire`] | the protocol's messages and values |
 //! | [`logging`], [`shutdown`], [`tls`], [`secret`] | what their names say |
 //! | [`cli`], [`demo`] | `hilt`: one file a subcommand |
@@ -78,6 +80,8 @@ pub mod secret;
 pub mod service_manager;
 pub mod session;
 pub mod shutdown;
+pub mod state;
 pub mod store;
 pub mod tls;
+pub mod web;
 pub mod wire;

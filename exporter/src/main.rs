@@ -8,10 +8,16 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use exporter::cli::Cli;
 use exporter::j;
+use hooks::leftovers::mark_descendants;
 
 fn main() -> ExitCode {
     if is_called_j() {
         return j::main();
+    }
+    #[expect(unsafe_code, reason = "the mark has to be in the environment of every child")]
+    // SAFETY: this is the only thread so far.
+    unsafe {
+        mark_descendants();
     }
     Cli::parse().run().unwrap_or_else(|error| {
         // There is nobody left to tell if stderr is closed.

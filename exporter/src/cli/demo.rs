@@ -1,5 +1,6 @@
 //! `hilt demo`: the whole story on a virtual bench.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -7,6 +8,7 @@ use clap::Args;
 
 use crate::demo;
 use crate::shutdown::{Shutdown, Signals};
+use crate::state::StateDir;
 
 /// Show a whole lease on a virtual bench: no hardware, no cluster.
 #[derive(Debug, Args)]
@@ -14,15 +16,19 @@ pub(super) struct Demo {
     /// End after the lease instead of staying up.
     #[arg(long)]
     once: bool,
+    /// The directory to keep the history of hooks in, if not the usual one.
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
 }
 
 impl Demo {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
+        let state = StateDir::of(self.state_dir.as_deref());
         super::runtime()?.block_on(async {
             let signals = Signals::new().context("can't listen to signals")?;
             let shutdown = Shutdown::default();
             tokio::select! {
-                code = demo::run(!self.once, None, shutdown.clone()) => Ok(ExitCode::from(code?)),
+                code = demo::run(!self.once, &state, shutdown.clone()) => Ok(ExitCode::from(code?)),
                 never = signals.watch(shutdown.clone()) => match never {},
             }
         })

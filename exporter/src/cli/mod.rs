@@ -1,10 +1,17 @@
 //! The `hilt` command: one file a subcommand.
 
+mod bind;
 mod check;
 mod demo;
+mod down;
+mod hooks;
+mod release;
+mod reload;
 mod run;
+mod running;
 mod shell;
 mod source;
+mod status;
 
 use std::process::ExitCode;
 
@@ -33,8 +40,13 @@ pub struct Cli {
 enum Command {
     Check(check::Check),
     Demo(demo::Demo),
+    Down(down::Down),
+    Hooks(hooks::Hooks),
+    Release(release::Release),
+    Reload(reload::Reload),
     Run(run::Run),
     Shell(shell::Shell),
+    Status(status::Status),
 }
 
 /// The levels by the names that Jumpstarter's options have.
@@ -64,15 +76,27 @@ impl Cli {
         match self.command {
             // It tells its story from the log, driver calls included.
             Command::Demo(_) => logging::init_silent(LevelFilter::DEBUG)?,
-            Command::Check(_) | Command::Run(_) | Command::Shell(_) => {
+            Command::Check(_)
+            | Command::Down(_)
+            | Command::Hooks(_)
+            | Command::Release(_)
+            | Command::Reload(_)
+            | Command::Run(_)
+            | Command::Shell(_)
+            | Command::Status(_) => {
                 logging::init(level, self.log_format)?;
             }
         }
         match self.command {
             Command::Check(check) => check.run(),
             Command::Demo(demo) => demo.run(),
+            Command::Down(down) => down.run(),
+            Command::Hooks(hooks) => hooks.run(),
+            Command::Release(release) => release.run(),
+            Command::Reload(reload) => reload.run(),
             Command::Run(run) => run.run(),
             Command::Shell(shell) => shell.run(),
+            Command::Status(status) => status.run(),
         }
     }
 }

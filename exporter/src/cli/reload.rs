@@ -32,7 +32,10 @@ impl Reload {
             let mut code = ExitCode::SUCCESS;
             for (name, client) in clients {
                 if let Err(error) = client.reload().await {
-                    writeln!(io::stderr(), "hilt: {name} goes on with its old configuration:\n{error}")?;
+                    writeln!(
+                        io::stderr(),
+                        "hilt: {name} goes on with its old configuration:\n{error}"
+                    )?;
                     code = ExitCode::FAILURE;
                 }
             }

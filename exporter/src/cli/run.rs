@@ -1,22 +1,26 @@
 //! `hilt run`: serves a bench.
 
-use std::fmt;
+use std::convert::Infallible;
+use std::future::pending;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
 use clap::{ArgGroup, Args};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
+use super::bind::Bind;
 use super::source::Source;
-use crate::app::{Setup, Standalone};
+use crate::app::{Setup, Standalone, State};
 use crate::secret::Secret;
+use crate::service_manager;
 use crate::session::listener::Listener;
 use crate::shutdown::{Shutdown, Signals};
-use crate::tls;
+use crate::state::{ExporterDir, StateDir};
+use crate::{tls, web};
 
 /// Serve a bench to clients, with its hooks around every lease.
 #[derive(Debug, Args)]
@@ -42,6 +46,13 @@ pub(super) struct Run {
     /// Stop after the first lease.
     #[arg(long)]
     exit_on_lease_end: bool,
+    /// Where to keep what must survive a restart [default: $STATE_DIRECTORY, /var/lib/hilt for root,
+    /// else hilt in $XDG_STATE_HOME or ~/.local/state].
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// Serve the history of hooks over HTTP on this address; without a host, to this machine alone.
+    #[arg(long, value_name = "[HOST:]PORT")]
+    web: Option<Bind>,
 }
 
 impl Run {
@@ -59,17 +70,29 @@ impl Run {
         raise_file_limit();
         let shutdown = Shutdown::default();
         let exit_on_lease_end = self.exit_on_lease_end;
-        let setup = Setup { config, file, exit_on_lease_end, state: None };
+        let directory = StateDir::of(self.state_dir.as_deref()).exporter(&config.metadata.name);
+        let state = Some(State::open(directory.dir.clone())?);
+        let setup = Setup { config, file, exit_on_lease_end, state };
         let exporter = Standalone::new(setup, &shutdown)?;
         super::runtime()?.block_on(async {
             let signals = Signals::new().context("can't listen to signals")?;
             let listener = self.listen(bind).await?;
+            let web = self.listen_for_web().await?;
+            service_manager::ready();
             let run = exporter.run(listener, self.passphrase.clone(), &shutdown);
             tokio::select! {
                 code = run => Ok(ExitCode::from(code?)),
+                failed = serve_web(web, vec![directory]) => match failed? {},
                 never = signals.watch(shutdown.clone()) => match never {},
             }
         })
+    }
+
+    async fn listen_for_web(&self) -> anyhow::Result<Option<TcpListener>> {
+        let Some(bind) = &self.web else { return Ok(None) };
+        let listener = bind.listen("127.0.0.1").await?;
+        tracing::info!("hooks: http://{}/v1/hook-executions", listener.local_addr()?);
+        Ok(Some(listener))
     }
 
     async fn listen(&self, bind: &Bind) -> anyhow::Result<Listener> {
@@ -77,9 +100,7 @@ impl Run {
             (Some(certificate), Some(key)) => Some(tls::acceptor(certificate, key)?),
             (None, _) | (_, None) => None,
         };
-        let listener = TcpListener::bind((bind.host.as_str(), bind.port))
-            .await
-            .with_context(|| format!("can't listen on {bind}"))?;
+        let listener = bind.listen("0.0.0.0").await?;
         let address: SocketAddr = listener.local_addr()?;
         tracing::info!("listening on {address}");
         Ok(match acceptor {
@@ -89,33 +110,14 @@ impl Run {
     }
 }
 
-/// An address to listen on: `[HOST:]PORT`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Bind {
-    host: String,
-    port: u16,
-}
-
-impl FromStr for Bind {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
-        let port = port
-            .parse()
-            .ok()
-            .filter(|port| *port != 0)
-            .ok_or_else(|| format!("'{port}' is not a port; it has to be 1 to 65535"))?;
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let host = if host.is_empty() { "0.0.0.0" } else { host };
-        Ok(Self { host: host.to_owned(), port })
-    }
-}
-
-impl fmt::Display for Bind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
-    }
+/// Serves the history of hooks, if anybody wants it, for as long as it is polled.
+async fn serve_web(
+    listener: Option<TcpListener>,
+    exporters: Vec<ExporterDir>,
+) -> anyhow::Result<Infallible> {
+    let Some(listener) = listener else { return pending().await };
+    web::serve(listener, exporters, CancellationToken::new()).await?;
+    bail!("the listener of --web has closed")
 }
 
 /// Lets the process have as many connections as the system allows.
@@ -125,23 +127,5 @@ fn raise_file_limit() {
         && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
     {
         tracing::warn!("can't raise the limit of {soft} open files: {error}");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_a_port_with_or_without_a_host() {
-        let bind = |text: &str| text.parse::<Bind>().map(|bind| bind.to_string());
-        assert_eq!(bind("1234"), Ok("0.0.0.0:1234".into()));
-        assert_eq!(bind(":1234"), Ok("0.0.0.0:1234".into()));
-        assert_eq!(bind("127.0.0.1:1234"), Ok("127.0.0.1:1234".into()));
-        assert_eq!(bind("[::1]:1234"), Ok("::1:1234".into()));
-        for (text, port) in [("0", "0"), ("x:y", "y"), ("h:65536", "65536"), ("h:", "")] {
-            let message = format!("'{port}' is not a port; it has to be 1 to 65535");
-            assert_eq!(bind(text), Err(message));
-        }
     }
 }

@@ -59,8 +59,10 @@ impl Status {
 
 fn in_words(status: &BenchStatus, now: Timestamp) -> String {
     let BenchStatus { exporter, pid, status, message, since, lease, quarantine, failures } = status;
-    let mut lines =
-        vec![format!("{exporter}: {status} for {}: {message}", ago(*since, now)), format!("  process {pid}")];
+    let mut lines = vec![
+        format!("{exporter}: {status} for {}: {message}", ago(*since, now)),
+        format!("  process {pid}"),
+    ];
     if let Some(lease) = lease {
         let of = if lease.client.is_empty() { "" } else { " of " };
         lines.push(format!("  lease {}{of}{}", lease.name, lease.client));
@@ -112,8 +114,7 @@ mod tests {
         );
         status.lease = None;
         status.failures = 5;
-        status.quarantine =
-            Some(QuarantineOverview { reason: "no serial".into(), since: at(0) });
+        status.quarantine = Some(QuarantineOverview { reason: "no serial".into(), since: at(0) });
         assert_eq!(
             in_words(&status, at(3 * 3600)).lines().skip(2).collect::<Vec<_>>(),
             [
@@ -126,13 +127,11 @@ mod tests {
 
     #[test]
     fn a_time_has_two_units_at_most() {
-        let ago = |seconds| {
-            super::ago(Timestamp::UNIX_EPOCH, Timestamp::from_second(seconds).unwrap())
-        };
-        assert_eq!(ago(0), "0 s");
-        assert_eq!(ago(59), "59 s");
-        assert_eq!(ago(60), "1 min 0 s");
-        assert_eq!(ago(3 * 3600 + 61), "3 h 1 min");
-        assert_eq!(ago(2 * 86400 + 3 * 3600), "2 d 3 h");
+        let told = |seconds| ago(Timestamp::UNIX_EPOCH, Timestamp::from_second(seconds).unwrap());
+        assert_eq!(told(0), "0 s");
+        assert_eq!(told(59), "59 s");
+        assert_eq!(told(60), "1 min 0 s");
+        assert_eq!(told(3 * 3600 + 61), "3 h 1 min");
+        assert_eq!(told(2 * 86400 + 3 * 3600), "2 d 3 h");
     }
 }

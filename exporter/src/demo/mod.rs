@@ -22,6 +22,7 @@ use crate::config::{Environment, parse};
 use crate::session::listener::Listener;
 use crate::session::log::LogReader;
 use crate::shutdown::Shutdown;
+use crate::state::StateDir;
 
 /// The bench, which is also a file that people can read and change.
 const CONFIGURATION: &str = include_str!("../../../configs/demo.yaml");
@@ -35,9 +36,10 @@ const PORT: u16 = 8082;
 /// # Errors
 ///
 /// If the story does not go as it should.
-pub async fn run(stay: bool, state: Option<State>, shutdown: Shutdown) -> anyhow::Result<u8> {
+pub async fn run(stay: bool, state: &StateDir, shutdown: Shutdown) -> anyhow::Result<u8> {
     let name = Path::new("configs/demo.yaml");
     let config = parse(name, CONFIGURATION.as_bytes(), &Environment::of_process())?.config;
+    let state = Some(State::open(state.of_exporter(&config.metadata.name))?);
     let setup = Setup { config, file: name.into(), exit_on_lease_end: false, state };
     let exporter = Standalone::new(setup, &shutdown)?;
     let listener = listen().await?;

@@ -83,19 +83,23 @@ impl Database {
         })
     }
 
-    /// Makes the database say what `state` does, and adds `runs` to its history, which may know
-    /// their beginnings.
+    /// Makes the database say what `state` does, and adds `runs` to its history, which may know their
+    /// beginnings. Their outputs come last, as they need the most room and matter least.
     pub(super) fn restore<'a>(
         &mut self,
         state: &Recovery,
-        runs: impl Iterator<Item = &'a (RunBegun, RunEnded)>,
+        runs: impl Iterator<Item = &'a (RunBegun, RunEnded)> + Clone,
     ) -> Result<(), StoreError> {
         self.transact(|connection| {
-            for (begun, ended) in runs {
+            for (begun, ended) in runs.clone() {
                 rows::begin(connection, begun)?;
-                rows::end(connection, ended)?;
+                rows::conclude(connection, ended)?;
             }
             rows::restore(connection, state, Timestamp::now())
+        })?;
+        self.transact(|connection| {
+            let mut ended = runs.map(|(_, ended)| ended);
+            ended.try_for_each(|ended| rows::end(connection, ended))
         })
     }
 
@@ -176,8 +180,11 @@ fn identity(file: &Metadata) -> (u64, u64) {
 mod tests {
     use tempfile::TempDir;
 
+    use uuid::Uuid;
+
     use super::*;
-    use crate::store::AppliedDriver;
+    use crate::config::hooks::LifecycleEvent;
+    use crate::store::{AppliedDriver, Capture, HookEvent, RunStatus, Subject};
 
     fn driver(definition: String) -> Write {
         Write::DriverApplied(AppliedDriver {
@@ -198,6 +205,36 @@ mod tests {
         let refused = database.write(&writes).unwrap_err();
         assert!(matches!(refused, StoreError::Full { .. }), "{refused:?}");
         assert_eq!(database.recover().unwrap(), Recovery::default());
+    }
+
+    #[test]
+    fn what_the_next_process_depends_on_is_written_even_if_outputs_are_not() {
+        let dir = TempDir::new().unwrap();
+        let mut database = Database::open(dir.path()).unwrap();
+        let begun = RunBegun {
+            id: Uuid::new_v4(),
+            event: HookEvent::Exporter(LifecycleEvent::Stop),
+            subject: Subject::Exporter { name: "bench".into() },
+            lease: None,
+            started: Timestamp::now(),
+        };
+        database.write(&[Write::RunBegun(begun.clone())]).unwrap();
+        let mut output = Capture::default();
+        output.push(&"x".repeat(1 << 20));
+        let ended = RunEnded {
+            id: begun.id,
+            status: RunStatus::Success,
+            exit_code: Some(0),
+            signal: None,
+            detail: None,
+            duration: Duration::from_secs(1),
+            output: output.finish(),
+        };
+        database.connection.pragma_update(None, "max_page_count", 100).unwrap();
+        let state = Recovery { failures: 3, ..Recovery::default() };
+        let refused = database.restore(&state, [(begun, ended)].iter()).unwrap_err();
+        assert!(matches!(refused, StoreError::Full { .. }), "{refused:?}");
+        assert_eq!(database.recover().unwrap(), state, "no run counts as unfinished");
     }
 
     #[test]

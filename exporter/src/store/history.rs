@@ -1,6 +1,5 @@
 //! What is on record, for reading: also from another process, while the exporter runs.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -53,8 +52,8 @@ pub struct Ended {
     pub signal: Option<i32>,
     /// What the numbers don't say.
     pub detail: Option<String>,
-    /// How long it took.
-    pub duration: Duration,
+    /// How long it took; nobody knows if its exporter did not see its end.
+    pub duration: Option<Duration>,
 }
 
 /// Which runs. The default: all.
@@ -70,8 +69,8 @@ pub struct Filter {
     pub status: Option<RunStatus>,
     /// Those that began then or later.
     pub since: Option<Timestamp>,
-    /// Those that began before this one.
-    pub before: Option<Uuid>,
+    /// Those that come after this one in the list: when it began, and its id.
+    pub before: Option<(Timestamp, Uuid)>,
     /// At most so many, the latest.
     pub limit: Option<u32>,
 }
@@ -89,7 +88,7 @@ impl History {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(Self { connection: None, path });
             }
-            Err(error) => return Err(StoreError::of_system(&path, error)),
+            Err(source) => return Err(StoreError::Io { path, source }),
         }
         let refused = |error| StoreError::of_database(&path, error);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -156,47 +155,55 @@ impl History {
 impl Filter {
     /// What comes after the tables of a statement, and the values that it names.
     fn conditions(&self) -> (String, Vec<Value>) {
-        let mut values = Vec::new();
         let mut sql = String::new();
-        let mut add = |condition: &str, value: Option<Value>| {
-            let Some(value) = value else { return };
-            values.push(value);
-            let joint = if values.len() == 1 { "WHERE" } else { "AND" };
-            let condition = condition.replace('?', &format!("?{}", values.len()));
-            // Writing into a string can't fail.
-            write!(sql, " {joint} {condition}").ok();
+        let mut values = Vec::new();
+        let mut add = |condition: &str, compared: Vec<Value>| {
+            // A value for each `?`, in their order.
+            sql += if values.is_empty() { " WHERE " } else { " AND " };
+            sql += condition;
+            values.extend(compared);
         };
         let text = |text: &str| Value::from(text.to_owned());
-        add("run.event = ?", self.event.map(|event| text(event.word())));
-        add(
-            "(lease.name = ? OR (run.subject_kind = 'lease' AND run.subject = ?))",
-            self.lease.as_deref().map(text),
-        );
-        add("run.subject_kind = 'driver' AND run.subject = ?", self.driver.as_deref().map(text));
-        add("run.status = ?", self.status.map(|status| text(status.word())));
-        add("run.started >= ?", self.since.map(|since| nanoseconds(since).into()));
-        add(
-            "run.number < (SELECT number FROM run WHERE id = ?)",
-            self.before.map(|run| text(&run.to_string())),
-        );
-        sql += " ORDER BY run.number DESC";
+        if let Some(event) = self.event {
+            add("run.event = ?", vec![text(event.word())]);
+        }
+        if let Some(lease) = &self.lease {
+            let condition = "(lease.name = ? OR run.subject_kind = 'lease' AND run.subject = ?)";
+            add(condition, vec![text(lease), text(lease)]);
+        }
+        if let Some(driver) = &self.driver {
+            add("run.subject_kind = 'driver' AND run.subject = ?", vec![text(driver)]);
+        }
+        if let Some(status) = self.status {
+            add("run.status = ?", vec![text(status.word())]);
+        }
+        if let Some(since) = self.since {
+            add("run.started >= ?", vec![nanoseconds(since).into()]);
+        }
+        if let Some((started, id)) = self.before {
+            let before = vec![nanoseconds(started).into(), text(&id.to_string())];
+            add("(run.started, run.id) < (?, ?)", before);
+        }
+        sql += " ORDER BY run.started DESC, run.id DESC";
         if let Some(limit) = self.limit {
-            write!(sql, " LIMIT {limit}").ok();
+            sql += &format!(" LIMIT {limit}");
         }
         (sql, values)
     }
 }
 
 fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
-    let ended = match row.get::<_, Option<String>>(8)? {
+    let ended = match row.get::<_, Option<String>>(9)? {
         None => None,
         Some(_) => Some(Ended {
-            status: word(row, 8, RunStatus::of_word)?,
-            exit_code: row.get(9)?,
-            signal: row.get(10)?,
-            detail: row.get(11)?,
-            duration: Duration::from_nanos(row.get::<_, i64>(12)?.unsigned_abs()),
+            status: word(row, 9, RunStatus::of_word)?,
+            exit_code: row.get(10)?,
+            signal: row.get(11)?,
+            detail: row.get(12)?,
+            duration: row
+                .get::<_, Option<i64>>(13)?
+                .map(|nanoseconds| Duration::from_nanos(nanoseconds.unsigned_abs())),
         }),
     };
-    Ok(Run { begun: rows::begun(row)?, lease_name: row.get(7)?, ended })
+    Ok(Run { begun: rows::begun(row)?, lease_name: row.get(8)?, ended })
 }

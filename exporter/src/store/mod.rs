@@ -16,6 +16,7 @@ mod database;
 mod error;
 mod event;
 pub mod fault;
+mod histories;
 mod history;
 mod lock;
 mod output;
@@ -24,6 +25,7 @@ mod retention;
 mod rows;
 mod run;
 mod schema;
+mod since;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -34,10 +36,12 @@ use tokio::sync::oneshot;
 
 pub use self::error::StoreError;
 pub use self::event::HookEvent;
+pub use self::histories::{Found, Histories};
 pub use self::history::{Ended, Filter, History, Run};
 pub use self::output::{CAP, Capture, Output};
 pub use self::record::{AppliedDriver, DoneStage, Recovery, Write};
 pub use self::run::{End, RunBegun, RunEnded, RunStatus, Subject};
+pub use self::since::since;
 use self::writer::{Request, Writer};
 
 /// The name of the database in a state directory.

@@ -31,6 +31,18 @@ impl Output {
     pub fn kept(&self) -> usize {
         self.head.len() + self.tail.len()
     }
+
+    /// What is kept of it, and where something is missing, a line that says how much.
+    pub fn into_text(self) -> String {
+        let Self { mut head, tail, omitted } = self;
+        if omitted > 0 {
+            if !head.is_empty() && !head.ends_with('\n') {
+                head.push('\n');
+            }
+            head += &format!("[{omitted} bytes are not kept]\n");
+        }
+        head + &tail
+    }
 }
 
 impl Capture {
@@ -123,6 +135,17 @@ mod tests {
         // And it makes no difference in which pieces it comes.
         let mut letters = [0; 4];
         assert_eq!(captured(text.chars().map(|c| c.encode_utf8(&mut letters).to_owned())), whole);
+    }
+
+    #[test]
+    fn the_text_says_where_something_is_missing() {
+        let text = |head: &str, tail: &str, omitted| {
+            Output { head: head.into(), tail: tail.into(), omitted }.into_text()
+        };
+        assert_eq!(text("a\n", "b\n", 0), "a\nb\n");
+        assert_eq!(text("a\n", "b\n", 7), "a\n[7 bytes are not kept]\nb\n");
+        assert_eq!(text("a", "b", 7), "a\n[7 bytes are not kept]\nb");
+        assert_eq!(text("", "", 7), "[7 bytes are not kept]\n");
     }
 
     #[test]

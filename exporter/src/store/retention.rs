@@ -151,7 +151,7 @@ mod tests {
             database.connection().query_row(&sql, [], |row| row.get(0)).unwrap()
         };
         Sweeper::default().sweep(database.connection()).unwrap();
-        assert_eq!(outputs(&dir), [Output::default(), whole("b")]);
+        assert_eq!(outputs(&dir), [whole("b"), Output::default()]);
         assert_eq!((count(&database, "output"), count(&database, "lease")), (1, 2));
         forget_older(database.connection(), Timestamp::now()).unwrap();
         assert_eq!((count(&database, "run"), count(&database, "transition")), (1, 0));

@@ -1,7 +1,6 @@
 //! How what is kept becomes rows, and rows become what was kept.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::types::Type;
@@ -143,46 +142,43 @@ pub(super) fn end(connection: &Connection, ended: &RunEnded) -> rusqlite::Result
     if let Some(done) = begun.and_then(|begun| DoneStage::of(&begun, ended)) {
         stage(connection, &done)?;
     }
-    let number: Option<i64> = connection
-        .prepare_cached(
-            "UPDATE run SET status = ?2, exit_code = ?3, signal = ?4, detail = ?5, duration = ?6,
-             kept = ?7 WHERE id = ?1 RETURNING number",
-        )?
-        .query_row(
-            params![
-                ended.id.to_string(),
-                ended.status.word(),
-                ended.exit_code,
-                ended.signal,
-                ended.detail,
-                i64::try_from(ended.duration.as_nanos()).unwrap_or(i64::MAX),
-                i64::try_from(ended.output.kept()).unwrap_or(i64::MAX),
-            ],
-            |row| row.get(0),
-        )
-        .optional()?;
-    let Some(number) = number else { return Ok(()) };
+    let Some(number) = conclude(connection, ended)? else { return Ok(()) };
     let Output { head, tail, omitted } = &ended.output;
     run(
         connection,
         "INSERT OR REPLACE INTO output (run, head, tail, omitted) VALUES (?1, ?2, ?3, ?4)",
         params![number, head, tail, i64::try_from(*omitted).unwrap_or(i64::MAX)],
-    )
+    )?;
+    let kept = i64::try_from(ended.output.kept()).unwrap_or(i64::MAX);
+    run(connection, "UPDATE run SET kept = ?2 WHERE number = ?1", params![number, kept])
 }
 
-/// A run ends because its exporter did.
+/// A run ends, of which the output is not kept, or not yet. Returns its number if it was begun.
+pub(super) fn conclude(connection: &Connection, ended: &RunEnded) -> rusqlite::Result<Option<i64>> {
+    let values = params![
+        ended.id.to_string(),
+        ended.status.word(),
+        ended.exit_code,
+        ended.signal,
+        ended.detail,
+        i64::try_from(ended.duration.as_nanos()).unwrap_or(i64::MAX),
+    ];
+    connection
+        .prepare_cached(
+            "UPDATE run SET status = ?2, exit_code = ?3, signal = ?4, detail = ?5, duration = ?6
+             WHERE id = ?1 RETURNING number",
+        )?
+        .query_row(values, |row| row.get(0))
+        .optional()
+}
+
+/// A run ends because its exporter did. Nobody knows how long it took.
 pub(super) fn interrupt(connection: &Connection, begun: &RunBegun) -> rusqlite::Result<()> {
-    let ended = RunEnded {
-        id: begun.id,
-        status: RunStatus::Failure,
-        exit_code: None,
-        signal: None,
-        detail: Some(INTERRUPTED.into()),
-        // Nobody knows how far it came.
-        duration: Duration::ZERO,
-        output: Output::default(),
-    };
-    end(connection, &ended)
+    run(
+        connection,
+        "UPDATE run SET status = ?2, detail = ?3 WHERE id = ?1",
+        params![begun.id.to_string(), RunStatus::Failure.word(), INTERRUPTED],
+    )
 }
 
 /// The beginning of a run, from the columns [`BEGUN`].

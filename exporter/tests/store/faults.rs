@@ -69,9 +69,9 @@ async fn what_happens_while_nothing_can_be_written_is_written_later() {
     while runs(dir.path()).len() < 4 {
         tokio::task::yield_now().await;
     }
+    drop(store);
     let history = History::open(dir.path()).unwrap();
     assert_eq!(history.output(first.id).unwrap(), text("saved\n"));
     assert_eq!(history.output(second.id).unwrap(), text("slow\n"));
-    drop(store);
     assert_eq!(open(dir.path()).1, left);
 }

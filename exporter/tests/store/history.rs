@@ -58,7 +58,7 @@ async fn a_filter_lets_through_what_it_says() {
         (Filter { status: Some(RunStatus::Timeout), ..any() }, &[2]),
         (Filter { since: Some(time("2200-03-03T00:00:00Z")), ..any() }, &[4, 3, 2]),
         (Filter { since: Some(time("2200-03-03T00:00:00.000000001Z")), ..any() }, &[4, 3]),
-        (Filter { before: Some(all[2].id), ..any() }, &[1, 0]),
+        (Filter { before: Some((all[2].started, all[2].id)), ..any() }, &[1, 0]),
         (Filter { limit: Some(2), ..any() }, &[4, 3]),
         (Filter { limit: Some(0), ..any() }, &[]),
         (
@@ -66,7 +66,7 @@ async fn a_filter_lets_through_what_it_says() {
                 event: Some(STOP),
                 status: Some(RunStatus::Success),
                 since: Some(time("2200-03-02T00:00:00Z")),
-                before: Some(all[4].id),
+                before: Some((all[4].started, all[4].id)),
                 limit: Some(1),
                 ..any()
             },
@@ -94,7 +94,7 @@ async fn a_run_is_found_by_the_beginning_of_its_id() {
         assert_eq!((&run.begun, run.lease_name.as_deref()), (&all[1], Some("first")));
         let end = run.ended.clone().unwrap();
         assert_eq!((end.status, end.exit_code), (RunStatus::Failure, Some(3)));
-        assert_eq!(end.duration.as_micros(), 1_234_567);
+        assert_eq!(end.duration.unwrap().as_micros(), 1_234_567);
     }
     assert_eq!(history.find("").unwrap().len(), 2, "enough to see that it is not unique");
     assert_eq!(history.find("%").unwrap(), []);

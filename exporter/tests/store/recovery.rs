@@ -36,7 +36,7 @@ async fn a_run_that_was_cut_off_is_a_failure_that_says_so() {
     let id = left.unfinished_runs[0].id;
     let found = History::open(dir.path()).unwrap().find(&id.to_string()).unwrap();
     let ended = found[0].ended.clone().unwrap();
-    assert_eq!(ended.status, RunStatus::Failure);
+    assert_eq!((ended.status, ended.duration), (RunStatus::Failure, None));
     assert_eq!(ended.detail.as_deref(), Some("interrupted: the exporter ended while it ran"));
     assert_eq!(recovery.unfinished_runs[0].id, id);
     drop(store);

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process;
 
-use exporter::store::{Recovery, Store};
+use exporter::store::{History, Recovery, Store};
 use nix::unistd::{Uid, setfsuid};
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -77,6 +77,18 @@ fn a_directory_that_may_not_be_written() {
     let expected = "DIR/lock: can't be written (Permission denied (os error 13)); \
                     the state directory has to be writable for this user";
     assert_eq!(error, expected);
+}
+
+#[test]
+fn a_reader_who_may_not_look_is_told_so() {
+    let dir = TempDir::new().unwrap();
+    let bench = dir.path().join("bench");
+    drop(open(&bench));
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&bench, Permissions::from_mode(0o000)).unwrap();
+    let error = as_ordinary_user(|| History::open(&bench).unwrap_err().to_string());
+    let path = bench.join("store.sqlite3");
+    assert_eq!(error, format!("{}: Permission denied (os error 13)", path.display()));
 }
 
 /// Does something without root's right to ignore permissions.

@@ -1,0 +1,5 @@
+//! An exporter that is killed, and started again.
+#![cfg(test)]
+
+mod bench;
+mod everywhere;
