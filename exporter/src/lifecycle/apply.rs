@@ -282,12 +282,6 @@ impl Drivers {
         self.lock().in_tree()
     }
 
-    async fn commit(&self, writes: Vec<Write>) {
-        if !writes.is_empty() {
-            self.store.commit(writes).await;
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, InUse> {
         self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -326,9 +320,7 @@ impl Work<'_> {
             self.drivers.lock().expected.remove(&path);
             self.fail(failures, Failure { path: path.clone(), reason, consequence });
         };
-        let (ended, failure) = self.run(definition, pre).await;
-        self.drivers.commit(ended).await;
-        if let Some(reason) = failure {
+        if let Err(reason) = self.run(definition, pre).await {
             return fail(failures, reason);
         }
         let is_there = self.drivers.lock().expected.get(&path) == Some(definition);
@@ -343,25 +335,26 @@ impl Work<'_> {
             Err(errors) => return fail(failures, joined(&errors)),
         }
         self.drivers.lock().settle(change);
-        let (mut writes, failure) = self.run(definition, post).await;
-        writes.push(on_record);
-        self.drivers.commit(writes).await;
+        let ran = self.run(definition, post).await;
+        self.drivers.store.commit(vec![on_record]).await;
         self.drivers.lock().done.retain(|done| done.path != path);
-        if let Some(reason) = failure {
+        if let Err(reason) = ran {
             let consequence = Consequence::Reported;
             self.fail(failures, Failure { path, reason, consequence });
         }
     }
 
     /// Runs the hook of a stage, if there is one for this platform and it is still to be run.
-    /// Returns its end, for the caller to write down, and what has gone wrong.
-    async fn run(&self, definition: &Definition, stage: Stage) -> (Vec<Write>, Option<String>) {
-        let nothing = (Vec::new(), None);
-        let Some(script) = definition.script(stage) else { return nothing };
+    ///
+    /// # Errors
+    ///
+    /// What has gone wrong.
+    async fn run(&self, definition: &Definition, stage: Stage) -> Result<(), String> {
+        let Some(script) = definition.script(stage) else { return Ok(()) };
         let (path, version) = (definition.path.clone(), definition.version.clone());
         let this = DoneStage { path: path.clone(), hash: definition.hash(), stage };
         if self.drivers.lock().done.contains(&this) {
-            return nothing;
+            return Ok(());
         }
         let mut facts: Facts = definition.settings();
         facts.insert("DRIVER_NAME".into(), path.clone());
@@ -369,23 +362,21 @@ impl Work<'_> {
         let subject = Subject::Driver { path, version, hash: this.hash };
         let event = HookEvent::Driver(stage);
         let hook = Hook { event, subject, script, facts };
-        let Some(execution) = self.executor.announce(hook) else { return nothing };
 
         // What is still to be installed is not touched before.
         let drivers = self.drivers;
         let is_installed = |path: &str| drivers.lock().is_installed(path);
         let session = Session::open_between_leases(self.bench, is_installed).await;
-        let scene = session.scene();
-        self.drivers.commit(vec![execution.begun(scene)]).await;
-        let around = Surroundings { scene, log: &self.bench.log, stop: self.stop };
-        let (outcome, ended) = execution.run(around, None).await;
+        let (log, stop) = (&self.bench.log, self.stop);
+        let around = Surroundings { scene: session.scene(), log, stop };
+        let outcome = self.executor.run(hook, around, None).await;
         self.bench.tree().close().await;
-        let what = match failure(&outcome.ending, script.timeout) {
-            Some(failure) => Some(failure),
-            None if outcome.is_success() => None,
-            None => Some("was cancelled".into()),
-        };
-        (vec![ended], what.map(|what| format!("{} hook {what}", event.word())))
+        let Some(outcome) = outcome else { return Ok(()) };
+        match failure(&outcome.ending, script.timeout) {
+            Some(failure) => Err(format!("{} hook {failure}", event.word())),
+            None if outcome.is_success() => Ok(()),
+            None => Err(format!("{} hook was cancelled", event.word())),
+        }
     }
 
     fn fail(&self, failures: &mut Vec<Failure>, failure: Failure) {
