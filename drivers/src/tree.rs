@@ -119,9 +119,9 @@ impl Tree {
     }
 
     /// Opens every driver that can be, children before their parents. The errors name the others.
-    pub async fn open_what_works(&self) -> Vec<OpenError> {
+    pub async fn open_what_works(&self, which: impl Fn(&str) -> bool) -> Vec<OpenError> {
         let mut errors = Vec::new();
-        for node in &self.order {
+        for node in self.order.iter().filter(|node| which(&node.path)) {
             if let Err(source) = node.driver.open().await {
                 errors.push(OpenError { path: node.path.clone(), source });
             }

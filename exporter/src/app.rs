@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use drivers::Tree;
+use drivers::tree::TreeError;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -15,7 +16,7 @@ use crate::control::{self, Desk};
 use crate::lease::actor::{self, Actor, LeaseHandle};
 use crate::lease::ledger::Ledger;
 use crate::lease::status::{Publisher, Status};
-use crate::lifecycle::{Lifecycle, Setting};
+use crate::lifecycle::{Drivers, Lifecycle, Setting};
 use crate::reload::Reloader;
 use crate::secret::Secret;
 use crate::session::admission::Origin;
@@ -89,13 +90,15 @@ impl Standalone {
             Some(State { directory, store, recovery }) => (Some(directory), store, recovery),
             None => (None, Store::none(), Recovery::default()),
         };
+        let done = recovery.stages.clone();
+        let drivers = Drivers::recovered(&recovery.drivers, done, store.clone());
         let (publisher, status) = Publisher::new();
         let handle = LeaseHandle::default();
         let serving = CancellationToken::new();
         let parts = Parts {
             name: Some(config.metadata.name.clone()),
             motd: config.motd.clone().unwrap_or_default(),
-            tree: tree(&config)?,
+            tree: drivers.tree(&config).map_err(|errors| unbuilt(&errors))?,
             status: status.clone(),
             log: Log::default(),
             lease: Some(handle.clone()),
@@ -108,6 +111,7 @@ impl Standalone {
             store: store.clone(),
             logs: directory.as_deref().map(state::hook_logs),
             exit_on_lease_end,
+            drivers,
             config: reloader.config(),
         });
         let ledger = Ledger::new(store, recovery);
@@ -217,8 +221,10 @@ impl Local {
 }
 
 fn tree(config: &Config) -> anyhow::Result<Tree> {
-    Tree::build(config.description.clone(), &config.specs()).map_err(|errors| {
-        let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
-        anyhow!(lines.join("\n"))
-    })
+    Tree::build(config.description.clone(), &config.specs()).map_err(|errors| unbuilt(&errors))
+}
+
+fn unbuilt(errors: &[TreeError]) -> anyhow::Error {
+    let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    anyhow!(lines.join("\n"))
 }

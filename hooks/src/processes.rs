@@ -36,10 +36,28 @@ struct Household {
     unclaimed: BTreeMap<(i32, u64), Instant>,
 }
 
+/// A run that is known to the household for as long as this lives. It has to be before its first
+/// process is there: that one may be seen before it shows its mark.
+#[derive(Debug)]
+pub(crate) struct Membership(Uuid);
+
+impl Membership {
+    pub(crate) fn of(run: Uuid) -> Self {
+        household().runs.insert(run);
+        Self(run)
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        household().runs.remove(&self.0);
+    }
+}
+
 /// The processes of one run.
 #[derive(Debug)]
 pub(crate) struct Family {
-    run: Uuid,
+    run: Membership,
     leader: Pid,
     /// When the leader started, in clock ticks after boot.
     born: u64,
@@ -60,8 +78,7 @@ struct Stat {
 
 impl Family {
     /// The family of a leader that was just started.
-    pub(crate) fn new(run: Uuid, leader: Pid) -> Self {
-        household().runs.insert(run);
+    pub(crate) fn new(run: Membership, leader: Pid) -> Self {
         let born = stat(leader.as_raw()).map_or(0, |stat| stat.born);
         Self { run, leader, born, seen: BTreeSet::new() }
     }
@@ -103,7 +120,7 @@ impl Family {
             return true;
         }
         match mark(stat.pid) {
-            Mark::Run(run) => run == self.run,
+            Mark::Run(run) => run == self.run.0,
             // It has left the session and dropped the mark. If it can't be anybody else's, it is
             // ours; a process that has not reached its program yet is not an orphan at all.
             Mark::None => stat.born >= self.born && household().runs.len() == 1,
@@ -121,7 +138,6 @@ impl Drop for Family {
             self.signal_others(&members, Signal::SIGKILL);
         }
         reap(self.leader);
-        household().runs.remove(&self.run);
     }
 }
 

@@ -16,7 +16,7 @@ use crate::command::Invocation;
 use crate::environment::{Environment, RUN_VARIABLE};
 use crate::lines::Lines;
 use crate::outcome::{Ending, Outcome, Process, StartError};
-use crate::processes::Family;
+use crate::processes::{Family, Membership};
 use crate::pty::{self, Output};
 use crate::user::User;
 
@@ -67,6 +67,7 @@ impl Run {
         let started_at = Instant::now();
         let mut environment = self.environment.clone();
         environment.set(RUN_VARIABLE, self.id.to_string());
+        let run = Membership::of(self.id);
         // The stream comes before the process, so that no end goes unnoticed.
         let started =
             watch_children().and_then(|children| Ok((children, self.start(&environment)?)));
@@ -74,7 +75,7 @@ impl Run {
             Ok(started) => started,
             Err(error) => return Outcome::not_started(error),
         };
-        let mut leader = Leader::new(self.id, started.leader, children);
+        let mut leader = Leader::new(run, started.leader, children);
         let mut pump = Pump { output: started.output, lines: Lines::default(), sink };
 
         let supervise = async {
@@ -125,7 +126,7 @@ struct Cleared {
 }
 
 impl Leader {
-    fn new(run: Uuid, pid: Pid, children: SignalStream) -> Self {
+    fn new(run: Membership, pid: Pid, children: SignalStream) -> Self {
         Self { pid, family: Family::new(run, pid), children }
     }
 

@@ -13,7 +13,7 @@ use tracing::Instrument as _;
 use super::Lease;
 use super::ledger::Ledger;
 use super::machine::{
-    Effect, EndReason, Epoch, Event, Farewell, Fate, Machine, Parting, Phase, State, Task,
+    Changes, Effect, EndReason, Epoch, Event, Farewell, Fate, Machine, Parting, Phase, State, Task,
 };
 use super::standing::{LINGER, Standing};
 use super::status::Publisher;
@@ -116,6 +116,7 @@ impl Actor {
     /// Serves leases until it is told to stop, and the last one is over; returns the exit code.
     pub async fn run(mut self, shutdown: &Shutdown) -> u8 {
         self.ledger.end_leftovers().await;
+        self.install_quietly().await;
         let (machine, effects) = Machine::restored(self.lifecycle.plan(), self.ledger.journal());
         self.machine = machine;
         self.settle(effects).await;
@@ -306,6 +307,18 @@ impl Actor {
         Some(Report { verdict: self.lifecycle.judge(phase, end), motd: None })
     }
 
+    /// Makes changes of drivers to which no hooks belong before there is anything to be seen.
+    async fn install_quietly(&mut self) {
+        match self.lifecycle.changes() {
+            Some(Changes::Quiet) => {
+                if let Err(reason) = self.lifecycle.apply(&Stop::default()).await {
+                    tracing::warn!("{reason}");
+                }
+            }
+            Some(Changes::WithHooks) | None => {}
+        }
+    }
+
     fn maintain(&mut self, epoch: Epoch, task: Task) {
         let stop = self.new_stop();
         let reason = self.ledger.quarantine().unwrap_or_default();
@@ -315,7 +328,7 @@ impl Actor {
         let lifecycle = self.lifecycle.clone();
         self.spawn(async move {
             let result = match task {
-                Task::Apply => Ok(()),
+                Task::Apply => lifecycle.apply(&stop).await,
                 Task::Repair => lifecycle.repair(&reason, &stop).await,
                 Task::Farewell(farewell) => {
                     lifecycle.bid_farewell(farewell, &stop).await;

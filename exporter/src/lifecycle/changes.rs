@@ -16,13 +16,18 @@ pub enum Change {
 }
 
 impl Change {
-    /// Which driver it is about.
-    pub fn path(&self) -> &str {
+    /// The definition that goes or comes.
+    pub fn definition(&self) -> &Definition {
         match self {
             Self::Delete(definition) | Self::Install(definition) | Self::Update(definition) => {
-                &definition.path
+                definition
             }
         }
+    }
+
+    /// Which driver it is about.
+    pub fn path(&self) -> &str {
+        &self.definition().path
     }
 }
 

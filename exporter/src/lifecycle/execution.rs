@@ -49,9 +49,8 @@ pub(super) struct Hook<'a> {
     pub(super) facts: Facts,
 }
 
-/// A run that is on record as soon as [`begun`](Self::begun) is, and may then begin.
-#[derive(Debug)]
-pub(super) struct Execution<'a> {
+/// One run of a hook.
+struct Execution<'a> {
     hook: Hook<'a>,
     what: hooks::Script,
     python: &'a str,
@@ -72,47 +71,42 @@ impl Executor {
         Self { python, store }
     }
 
-    /// Runs a hook to its end. Its lines go to `file` as well. None if there is nothing to run.
+    /// Runs a hook to its end. The clients hear its lines, and what is to be said of what it leaves
+    /// behind; the lines go to `file` as well. None if there is nothing to run.
     pub(super) async fn run(
         &self,
         hook: Hook<'_>,
         around: Surroundings<'_>,
         file: Option<&mut LogFile>,
     ) -> Option<Outcome> {
-        let execution = self.announce(hook)?;
-        self.store.commit(vec![execution.begun(around.scene)]).await;
-        let (outcome, ended) = execution.run(around, file).await;
-        self.store.commit(vec![ended]).await;
-        Some(outcome)
-    }
-
-    /// A run of this hook; none if its script is blank, so that there is nothing to run.
-    pub(super) fn announce<'a>(&'a self, hook: Hook<'a>) -> Option<Execution<'a>> {
         let what = what(hook.script);
+        if what == hooks::Script::Blank {
+            return None;
+        }
         let execution = Execution { hook, what, python: &self.python, id: Uuid::new_v4() };
-        (execution.what != hooks::Script::Blank).then_some(execution)
+        self.store.commit(vec![Write::RunBegun(execution.begun(around.scene))]).await;
+        let (outcome, ended) = execution.run(around, file).await;
+        self.store.commit(vec![Write::RunEnded(ended)]).await;
+        Some(outcome)
     }
 }
 
 impl Execution<'_> {
-    /// What has to be durable before it begins.
-    pub(super) fn begun(&self, scene: &Scene) -> Write {
-        Write::RunBegun(RunBegun {
+    fn begun(&self, scene: &Scene) -> RunBegun {
+        RunBegun {
             id: self.id,
             event: self.hook.event,
             subject: self.hook.subject.clone(),
             lease: scene.lease.as_ref().map(|lease| lease.id),
             started: Timestamp::now(),
-        })
+        }
     }
 
-    /// Runs the hook to its end, and says what has to be durable before anything is done because of
-    /// it. The clients hear its lines, and what is to be said of what it leaves behind.
-    pub(super) async fn run(
-        self,
+    async fn run(
+        &self,
         around: Surroundings<'_>,
         mut file: Option<&mut LogFile>,
-    ) -> (Outcome, Write) {
+    ) -> (Outcome, RunEnded) {
         let Surroundings { scene, log, stop } = around;
         let (event, source) = (self.hook.event.word(), source_of(self.hook.event));
         let mut capture = Capture::default();
@@ -133,7 +127,7 @@ impl Execution<'_> {
         tell_of_leftovers(&outcome, source, log);
         let ended = ended(self.id, &outcome, self.hook.script.timeout);
         let output = capture.finish();
-        (outcome, Write::RunEnded(RunEnded { output, ..ended }))
+        (outcome, RunEnded { output, ..ended })
     }
 
     fn prepare(&self, scene: &Scene) -> Result<Run, StartError> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hooks::{Ending, Stop};
 use tokio::sync::watch;
 
-use super::{ExporterHooks, LeaseHooks, RepairHook, Report, Turn};
+use super::{Drivers, ExporterHooks, LeaseHooks, RepairHook, Report, Turn};
 use crate::config::Config;
 use crate::config::hooks::LifecycleEvent;
 use crate::lease::machine::{Changes, Farewell, Parting, Phase, Plan, Verdict};
@@ -23,6 +23,7 @@ pub struct Lifecycle {
     /// Where the exporter's own hooks have their log files.
     logs: Option<PathBuf>,
     exit_on_lease_end: bool,
+    drivers: Drivers,
     /// What the configuration is to be.
     wanted: watch::Receiver<Arc<Config>>,
     /// In force.
@@ -49,6 +50,8 @@ pub struct Setting {
     pub logs: Option<PathBuf>,
     /// The exporter stops after its first lease, whatever the configuration says.
     pub exit_on_lease_end: bool,
+    /// The drivers in use.
+    pub drivers: Drivers,
     /// The configuration, as it changes.
     pub config: watch::Receiver<Arc<Config>>,
 }
@@ -56,10 +59,11 @@ pub struct Setting {
 impl Lifecycle {
     /// The hooks of the present configuration, and of those that will follow.
     pub fn new(setting: Setting) -> Self {
-        let Setting { bench, store, logs, exit_on_lease_end, config: mut wanted } = setting;
+        let Setting { bench, store, logs, exit_on_lease_end, drivers, config: mut wanted } =
+            setting;
         let config = Arc::clone(&wanted.borrow_and_update());
         let hooks = Arc::new(Hooks::new(config, &store, logs.as_ref()));
-        Self { bench, store, logs, exit_on_lease_end, wanted, hooks }
+        Self { bench, store, logs, exit_on_lease_end, drivers, wanted, hooks }
     }
 
     /// What the machine has to do because of them.
@@ -68,7 +72,7 @@ impl Lifecycle {
         Plan {
             preemption: exporter.exist(LifecycleEvent::Preemption),
             stop: exporter.exist(LifecycleEvent::Stop),
-            down: exporter.exist(LifecycleEvent::Down),
+            down: exporter.exist(LifecycleEvent::Down) || self.drivers.exist(),
             repair: config.hooks.repair.is_some(),
             quarantine_after: config.hooks.quarantine_after,
             ..lease.plan(self.exit_on_lease_end || config.exit_on_lease_end)
@@ -86,7 +90,7 @@ impl Lifecycle {
 
     /// Whether the drivers are not what the configuration says.
     pub fn changes(&self) -> Option<Changes> {
-        None
+        self.drivers.pending(&self.wanted.borrow())
     }
 
     /// Whether a lease has hooks, and so needs a socket for them.
@@ -130,6 +134,15 @@ impl Lifecycle {
         self.hooks = Arc::new(Hooks::new(config, &self.store, self.logs.as_ref()));
     }
 
+    /// Makes the drivers what the configuration in force says.
+    ///
+    /// # Errors
+    ///
+    /// Why the bench can't be used.
+    pub async fn apply(&self, stop: &Stop) -> Result<(), String> {
+        self.drivers.apply(&self.hooks.config, &self.bench, stop).await
+    }
+
     /// Tries to repair a bench that is out of service for this `reason`. It is repaired if its
     /// devices can be opened afterwards.
     ///
@@ -137,7 +150,7 @@ impl Lifecycle {
     ///
     /// Why it still is.
     pub async fn repair(&self, reason: &str, stop: &Stop) -> Result<(), String> {
-        let session = Session::open_between_leases(&self.bench).await;
+        let session = Session::open_between_leases(&self.bench, |_| true).await;
         let repaired = self.hooks.repair.run(reason, session.scene(), &self.bench.log, stop).await;
         let tree = self.bench.tree();
         tree.close().await;
@@ -147,15 +160,22 @@ impl Lifecycle {
         Ok(())
     }
 
-    /// Runs the hooks for the exporter's end.
+    /// Runs the hooks for the exporter's end; for good, its drivers are deleted after that.
     pub async fn bid_farewell(&self, farewell: Farewell, stop: &Stop) {
         let event = match farewell {
             Farewell::Stop => LifecycleEvent::Stop,
             Farewell::Down => LifecycleEvent::Down,
         };
-        let session = Session::open_between_leases(&self.bench).await;
+        let session = Session::open_between_leases(&self.bench, |_| true).await;
         self.hooks.exporter.run(event, session.scene(), &self.bench.log, stop).await;
         self.bench.tree().close().await;
+        drop(session);
+        match farewell {
+            Farewell::Stop => {}
+            Farewell::Down => {
+                self.drivers.delete_all(&self.hooks.config, &self.bench, stop).await;
+            }
+        }
     }
 }
 

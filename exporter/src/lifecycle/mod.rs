@@ -12,6 +12,7 @@
 //! A driver's life follows from its [`definition`]: what has changed since it was last applied makes
 //! the [`changes`], and `apply` carries them out.
 
+mod apply;
 pub mod changes;
 pub mod definition;
 mod environment;
@@ -22,10 +23,12 @@ mod lives;
 mod log_file;
 mod motd;
 mod repair;
+mod shape;
 #[cfg(test)]
 mod testing;
 mod verdict;
 
+pub use self::apply::{Consequence, Drivers, Failure};
 pub use self::environment::Scene;
 pub use self::exporter::ExporterHooks;
 pub use self::lease::{LeaseHooks, Report, Turn};

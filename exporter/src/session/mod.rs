@@ -60,8 +60,8 @@ impl Session {
 
     /// Opens the bench for the exporter's own hooks, while nobody has it. A device that can't be
     /// opened is left out, and told: a hook may be there to repair it.
-    pub async fn open_between_leases(bench: &Arc<Bench>) -> Self {
-        for error in bench.tree().open_what_works().await {
+    pub async fn open_between_leases(bench: &Arc<Bench>, which: impl Fn(&str) -> bool) -> Self {
+        for error in bench.tree().open_what_works(which).await {
             tracing::warn!("{error}");
         }
         let door = Door::open(bench, Origin::Hook);

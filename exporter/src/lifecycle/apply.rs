@@ -1,0 +1,669 @@
+//! The drivers in use, and how they become what the configuration wants.
+//!
+//! ```text
+//! Install   preInstall ──► into the tree ───► postInstall ──► on record
+//! Update    preUpdate ───► swapped ─────────► postUpdate ───► on record
+//! Delete    preDelete ───► out of the tree ─► postDelete ───► off the record
+//! ```
+//!
+//! One change follows the other. Where a `pre` hook fails, its change is not made; a `post` hook
+//! that fails is reported. A change that a crash cuts off is made again, without those of its hooks
+//! that have come to their end.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use drivers::Tree;
+use drivers::tree::{Rebuilt, TreeError};
+use hooks::Stop;
+
+use super::changes::{Change, plan};
+use super::definition::Definition;
+use super::environment::Facts;
+use super::execution::{Executor, Hook, Surroundings, failure, tell};
+use super::shape::{self, Definitions, Nodes};
+use crate::config::Config;
+use crate::config::export::Stage;
+use crate::lease::machine::Changes;
+use crate::session::Session;
+use crate::session::bench::Bench;
+use crate::session::log::{Severity, Source};
+use crate::store::{AppliedDriver, DoneStage, HookEvent, Store, Subject, Write};
+
+/// The drivers in use. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Drivers {
+    in_use: Arc<Mutex<InUse>>,
+    store: Store,
+}
+
+#[derive(Debug, Default)]
+struct InUse {
+    definitions: Definitions,
+    /// Drivers that are in the tree from the start, so that clients know of them, but are still to
+    /// be installed.
+    expected: Definitions,
+    /// The hooks that need not be run again, of changes that a crash has cut off.
+    done: Vec<DoneStage>,
+    /// What the tree was last built of, and its description.
+    shape: Nodes,
+    description: Option<String>,
+}
+
+impl InUse {
+    /// Notes what of this is still to be installed.
+    fn expect(&mut self, wanted: Definitions) {
+        self.expected = wanted;
+        self.expected.retain(|path, _| !self.definitions.contains_key(path));
+    }
+
+    /// Notes that a change is made.
+    fn settle(&mut self, change: &Change) {
+        let definition = change.definition();
+        self.expected.remove(&definition.path);
+        match change {
+            Change::Install(_) | Change::Update(_) => {
+                self.definitions.insert(definition.path.clone(), definition.clone());
+            }
+            Change::Delete(_) => drop(self.definitions.remove(&definition.path)),
+        }
+    }
+
+    /// Whether the device at this path is in use; what a driver brings itself is if the driver is.
+    fn is_installed(&self, path: &str) -> bool {
+        let above = path.match_indices('.').map(|(end, _)| &path[..end]);
+        let nearest = above
+            .chain([path])
+            .rev()
+            .find(|path| self.definitions.contains_key(*path) || self.expected.contains_key(*path));
+        nearest.is_none_or(|path| self.definitions.contains_key(path))
+    }
+
+    fn in_tree(&self) -> Definitions {
+        let mut all = self.expected.clone();
+        all.extend(self.definitions.clone());
+        all
+    }
+}
+
+/// Something that did not go as it should.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The driver.
+    pub path: String,
+    /// What has failed.
+    pub reason: String,
+    /// What came of it.
+    pub consequence: Consequence,
+}
+
+/// What comes of a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consequence {
+    /// The driver is not in use, and so the bench is not what it should be.
+    NotInstalled,
+    /// The driver stays as it was.
+    Unchanged,
+    /// Nothing: what was done stays done.
+    Reported,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let consequence = match self.consequence {
+            Consequence::NotInstalled => "the driver is not installed",
+            Consequence::Unchanged => "the driver stays as it was",
+            Consequence::Reported => "what was done stays done",
+        };
+        write!(f, "driver {}: {}; {consequence}", self.path, self.reason)
+    }
+}
+
+impl Drivers {
+    /// The drivers that were in use when the last process ended, and how far it had come with
+    /// others.
+    pub fn recovered(applied: &[AppliedDriver], done: Vec<DoneStage>, store: Store) -> Self {
+        let mut definitions = Definitions::new();
+        for driver in applied {
+            let path = &driver.path;
+            match Definition::applied(driver) {
+                Ok(definition) => drop(definitions.insert(path.clone(), definition)),
+                Err(error) => {
+                    tracing::warn!(
+                        "driver {path} is installed anew, as its record is no use: {error}"
+                    );
+                }
+            }
+        }
+        let in_use = InUse { definitions, done, ..InUse::default() };
+        Self { in_use: Arc::new(Mutex::new(in_use)), store }
+    }
+
+    /// Builds the tree of an exporter that starts, in the shape that `config` gives it, without
+    /// touching a device: the drivers in use, and with them those that are still to be installed.
+    /// Drivers that can't be built any more are no longer in use.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake in what is left.
+    pub fn tree(&self, config: &Config) -> Result<Tree, Vec<TreeError>> {
+        let nothing = Tree::build(None, &[])?;
+        loop {
+            let mut expected = Definitions::new();
+            for definition in Definition::all(config) {
+                expected.insert(definition.path.clone(), definition);
+            }
+            self.lock().expect(expected);
+            let errors = match self.build(&nothing, config, &self.in_tree(), &HashSet::new()) {
+                Ok(rebuilt) => return Ok(rebuilt.tree),
+                Err(errors) => errors,
+            };
+            let mut in_use = self.lock();
+            let forget =
+                |error: &&TreeError| in_use.definitions.remove(&error.path.join(".")).is_some();
+            let forgotten: Vec<_> = errors.iter().filter(forget).collect();
+            if forgotten.is_empty() {
+                return Err(errors);
+            }
+            for error in forgotten {
+                tracing::warn!("driver {error}; it is installed anew");
+            }
+        }
+    }
+
+    /// Whether there is any.
+    pub fn exist(&self) -> bool {
+        !self.lock().definitions.is_empty()
+    }
+
+    /// What there is to do to make the drivers what `config` wants; none if there is nothing.
+    pub fn pending(&self, config: &Config) -> Option<Changes> {
+        let changes = self.changes(config);
+        let has_hooks = |change: &Change| {
+            stages(change).iter().any(|stage| change.definition().script(*stage).is_some())
+        };
+        let in_use = self.lock();
+        if changes.iter().any(has_hooks) {
+            return Some(Changes::WithHooks);
+        }
+        let is_shaped = in_use.description == config.description
+            && in_use.shape == shape::of(&config.export, &in_use.in_tree());
+        (!changes.is_empty() || !is_shaped).then_some(Changes::Quiet)
+    }
+
+    fn changes(&self, config: &Config) -> Vec<Change> {
+        plan(&self.definitions(), &Definition::all(config))
+    }
+
+    /// Makes the drivers what `config` wants, as far as their hooks let it. Nobody else may have the
+    /// bench meanwhile. Every failure is told to the clients and the operator.
+    ///
+    /// # Errors
+    ///
+    /// Why the bench can't be used: drivers that are wanted are not in use.
+    pub async fn apply(
+        &self,
+        config: &Config,
+        bench: &Arc<Bench>,
+        stop: &Stop,
+    ) -> Result<(), String> {
+        let failures = self.carry_out(config, bench, stop).await;
+        // Where no driver has changed, the shape of the tree may have.
+        self.reshape(config, bench)?;
+        let missing = failures.iter().filter(|f| f.consequence == Consequence::NotInstalled);
+        let missing: Vec<_> = missing.map(ToString::to_string).collect();
+        if missing.is_empty() { Ok(()) } else { Err(missing.join("; ")) }
+    }
+
+    /// Deletes all drivers, because the exporter goes for good. Returns what did not go as it
+    /// should, which was told as well.
+    pub async fn delete_all(
+        &self,
+        config: &Config,
+        bench: &Arc<Bench>,
+        stop: &Stop,
+    ) -> Vec<Failure> {
+        let config = Config { export: Vec::new(), ..config.clone() };
+        self.carry_out(&config, bench, stop).await
+    }
+
+    async fn carry_out(&self, config: &Config, bench: &Arc<Bench>, stop: &Stop) -> Vec<Failure> {
+        let executor = Executor::new(config, self.store.clone());
+        let work = Work { drivers: self, executor: &executor, config, bench, stop };
+        let mut failures = Vec::new();
+        for change in self.changes(config) {
+            if stop.asked.is_cancelled() || stop.killed.is_cancelled() {
+                break;
+            }
+            work.carry_out(&change, &mut failures).await;
+        }
+        failures
+    }
+
+    /// Gives the tree the shape of `config`.
+    fn reshape(&self, config: &Config, bench: &Bench) -> Result<(), String> {
+        let in_tree = self.in_tree();
+        let unchanged = in_tree.keys().cloned().collect();
+        let built = self.build(&bench.tree(), config, &in_tree, &unchanged);
+        bench.replace_tree(built.map_err(|errors| joined(&errors))?.tree);
+        Ok(())
+    }
+
+    /// The tree that follows `old`, with these definitions in use.
+    fn build(
+        &self,
+        old: &Tree,
+        config: &Config,
+        definitions: &Definitions,
+        unchanged: &HashSet<String>,
+    ) -> Result<Rebuilt, Vec<TreeError>> {
+        let shape = shape::of(&config.export, definitions);
+        let mut nodes = shape.clone();
+        let description = &config.description;
+        loop {
+            match old.rebuild(description.clone(), &nodes, unchanged) {
+                Err(errors) if shape::without_dangling(&mut nodes, &errors) => {}
+                Err(errors) => return Err(errors),
+                Ok(rebuilt) => {
+                    let mut in_use = self.lock();
+                    (in_use.shape, in_use.description) = (shape, description.clone());
+                    return Ok(rebuilt);
+                }
+            }
+        }
+    }
+
+    fn definitions(&self) -> Definitions {
+        self.lock().definitions.clone()
+    }
+
+    fn in_tree(&self) -> Definitions {
+        self.lock().in_tree()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, InUse> {
+        self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Everything that it takes to carry out changes.
+struct Work<'a> {
+    drivers: &'a Drivers,
+    executor: &'a Executor,
+    config: &'a Config,
+    bench: &'a Arc<Bench>,
+    stop: &'a Stop,
+}
+
+impl Work<'_> {
+    async fn carry_out(&self, change: &Change, failures: &mut Vec<Failure>) {
+        let [pre, post] = stages(change);
+        let definition = change.definition();
+        let path = definition.path.clone();
+        let mut after = self.drivers.in_tree();
+        let (consequence, on_record) = match change {
+            Change::Install(_) => {
+                after.insert(path.clone(), definition.clone());
+                (Consequence::NotInstalled, Write::DriverApplied(definition.to_applied()))
+            }
+            Change::Update(_) => {
+                after.insert(path.clone(), definition.clone());
+                (Consequence::Unchanged, Write::DriverApplied(definition.to_applied()))
+            }
+            Change::Delete(_) => {
+                after.remove(&path);
+                (Consequence::Unchanged, Write::DriverRemoved { path: path.clone() })
+            }
+        };
+        let fail = |failures: &mut Vec<Failure>, reason| {
+            self.drivers.lock().expected.remove(&path);
+            self.fail(failures, Failure { path: path.clone(), reason, consequence });
+        };
+        if let Err(reason) = self.run(definition, pre).await {
+            return fail(failures, reason);
+        }
+        let is_there = self.drivers.lock().expected.get(&path) == Some(definition);
+        let unchanged = after.keys().filter(|other| is_there || **other != path).cloned();
+        match self.drivers.build(&self.bench.tree(), self.config, &after, &unchanged.collect()) {
+            Ok(Rebuilt { tree, gone }) => {
+                self.bench.replace_tree(tree);
+                for node in gone {
+                    node.driver.close().await;
+                }
+            }
+            Err(errors) => return fail(failures, joined(&errors)),
+        }
+        self.drivers.lock().settle(change);
+        let ran = self.run(definition, post).await;
+        self.drivers.store.commit(vec![on_record]).await;
+        self.drivers.lock().done.retain(|done| done.path != path);
+        if let Err(reason) = ran {
+            let consequence = Consequence::Reported;
+            self.fail(failures, Failure { path, reason, consequence });
+        }
+    }
+
+    /// Runs the hook of a stage, if there is one for this platform and it is still to be run.
+    ///
+    /// # Errors
+    ///
+    /// What has gone wrong.
+    async fn run(&self, definition: &Definition, stage: Stage) -> Result<(), String> {
+        let Some(script) = definition.script(stage) else { return Ok(()) };
+        let (path, version) = (definition.path.clone(), definition.version.clone());
+        let this = DoneStage { path: path.clone(), hash: definition.hash(), stage };
+        if self.drivers.lock().done.contains(&this) {
+            return Ok(());
+        }
+        let mut facts: Facts = definition.settings();
+        facts.insert("DRIVER_NAME".into(), path.clone());
+        facts.insert("DRIVER_VERSION".into(), version.clone().unwrap_or_default());
+        let subject = Subject::Driver { path, version, hash: this.hash };
+        let event = HookEvent::Driver(stage);
+        let hook = Hook { event, subject, script, facts };
+
+        // What is still to be installed is not touched before.
+        let drivers = self.drivers;
+        let is_installed = |path: &str| drivers.lock().is_installed(path);
+        let session = Session::open_between_leases(self.bench, is_installed).await;
+        let (log, stop) = (&self.bench.log, self.stop);
+        let around = Surroundings { scene: session.scene(), log, stop };
+        let outcome = self.executor.run(hook, around, None).await;
+        self.bench.tree().close().await;
+        let Some(outcome) = outcome else { return Ok(()) };
+        match failure(&outcome.ending, script.timeout) {
+            Some(failure) => Err(format!("{} hook {failure}", event.word())),
+            None if outcome.is_success() => Ok(()),
+            None => Err(format!("{} hook was cancelled", event.word())),
+        }
+    }
+
+    fn fail(&self, failures: &mut Vec<Failure>, failure: Failure) {
+        let severity = match failure.consequence {
+            Consequence::NotInstalled => Severity::Error,
+            Consequence::Unchanged | Consequence::Reported => Severity::Warning,
+        };
+        tell(severity, Source::System, failure.to_string(), &self.bench.log);
+        failures.push(failure);
+    }
+}
+
+fn joined(errors: &[TreeError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// The stages before and after a change.
+fn stages(change: &Change) -> [Stage; 2] {
+    match change {
+        Change::Install(_) => [Stage::PreInstall, Stage::PostInstall],
+        Change::Update(_) => [Stage::PreUpdate, Stage::PostUpdate],
+        Change::Delete(_) => [Stage::PreDelete, Stage::PostDelete],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use tokio_util::sync::CancellationToken;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::lease::status::Publisher;
+    use crate::lifecycle::testing::{config, heard};
+    use crate::session::bench::Parts;
+    use crate::session::log::Log;
+    use crate::store::{Filter, History, Recovery, StoreError};
+
+    /// A bench, its drivers, and the store that remembers them.
+    struct Lab {
+        drivers: Drivers,
+        bench: Arc<Bench>,
+        _publisher: Publisher,
+    }
+
+    impl Lab {
+        /// As a process finds it that starts with this state directory.
+        fn start(state: &Path, export: &str) -> (Self, Config) {
+            let (store, recovery) = opened(state);
+            let drivers = Drivers::recovered(&recovery.drivers, recovery.stages, store);
+            let config = exported(export);
+            let (publisher, status) = Publisher::new();
+            let parts = Parts {
+                name: None,
+                motd: String::new(),
+                tree: drivers.tree(&config).unwrap(),
+                status,
+                log: Log::default(),
+                lease: None,
+            };
+            let bench = Bench::new(parts, CancellationToken::new());
+            (Self { drivers, bench, _publisher: publisher }, config)
+        }
+
+        /// Applies a configuration, and returns what the hooks and the exporter have said.
+        async fn apply(&self, config: &Config) -> (Result<(), String>, Vec<String>) {
+            self.bench.log.begin_lease();
+            let result = self.drivers.apply(config, &self.bench, &Stop::default()).await;
+            (result, heard(&self.bench.log))
+        }
+
+        /// Every device of the tree with its id.
+        fn tree(&self) -> BTreeMap<String, Uuid> {
+            let tree = self.bench.tree();
+            let named = tree.walk().into_iter().filter(|place| place.name.is_some());
+            named.map(|place| (place.node.path.clone(), place.node.id)).collect()
+        }
+
+        fn paths(&self) -> Vec<String> {
+            self.tree().into_keys().collect()
+        }
+    }
+
+    /// The store of a process that starts after another has gone.
+    fn opened(state: &Path) -> (Store, Recovery) {
+        loop {
+            match Store::open(state) {
+                // What another test of this process has forked has the lock, too, up to its exec.
+                Err(StoreError::Locked { .. }) => std::thread::yield_now(),
+                opened => return opened.unwrap(),
+            }
+        }
+    }
+
+    fn exported(export: &str) -> Config {
+        config(&format!("export:\n{export}"))
+    }
+
+    /// A driver whose hooks say what they are.
+    fn driver(name: &str, version: u8, hooks: &[(&str, &str)]) -> String {
+        let stage = |(stage, script): &(&str, &str)| {
+            format!("      {stage}: {{scripts: [{{targetPlatform: linux, run: '{script}'}}]}}\n")
+        };
+        let hooks: String = hooks.iter().map(stage).collect();
+        let hooks = if hooks.is_empty() { String::new() } else { format!("    hooks:\n{hooks}") };
+        format!(
+            "  {name}:\n    type: jumpstarter_driver_power.driver.MockPower\n    version: '{version}'\n{hooks}"
+        )
+    }
+
+    const SAY: &str = "echo $HOOK_EVENT $DRIVER_NAME $DRIVER_VERSION";
+
+    fn talkative(name: &str, version: u8) -> String {
+        let stages =
+            ["preInstall", "postInstall", "preUpdate", "postUpdate", "preDelete", "postDelete"];
+        driver(name, version, &stages.map(|stage| (stage, SAY)))
+    }
+
+    #[tokio::test]
+    async fn a_first_start_installs_everything_and_a_second_one_nothing() {
+        let state = tempfile::tempdir().unwrap();
+        let export = talkative("a", 1) + &driver("b", 1, &[]);
+        let (lab, config) = Lab::start(state.path(), &export);
+        let expected = lab.tree();
+        assert_eq!(expected.keys().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(lab.drivers.pending(&config), Some(Changes::WithHooks));
+        let (result, lines) = lab.apply(&config).await;
+        assert_eq!(result, Ok(()));
+        assert_eq!(lines, ["preInstall a 1", "postInstall a 1"]);
+        assert_eq!(lab.tree(), expected, "a client may have asked before");
+        assert_eq!(lab.drivers.pending(&config), None);
+        drop(lab);
+
+        let (lab, config) = Lab::start(state.path(), &export);
+        assert_eq!(lab.paths(), ["a", "b"]);
+        assert_eq!(lab.drivers.pending(&config), None);
+        drop(lab);
+        let (lab, config) = Lab::start(state.path(), &talkative("b", 1));
+        assert_eq!(lab.paths(), ["a", "b"], "until the change is made, all is as it was");
+        let (_, lines) = lab.apply(&config).await;
+        assert_eq!(lines, ["preDelete a 1", "postDelete a 1", "preUpdate b 1", "postUpdate b 1"]);
+    }
+
+    #[tokio::test]
+    async fn only_what_has_changed_is_touched() {
+        let state = tempfile::tempdir().unwrap();
+        let (lab, config) = Lab::start(state.path(), &(talkative("a", 1) + &talkative("b", 1)));
+        lab.apply(&config).await.0.unwrap();
+        let before = lab.tree();
+        let config = exported(&(talkative("a", 1) + &talkative("b", 2) + &driver("c", 1, &[])));
+        let (result, lines) = lab.apply(&config).await;
+        assert_eq!(result, Ok(()));
+        assert_eq!(lines, ["preUpdate b 2", "postUpdate b 2"]);
+        let after = lab.tree();
+        assert_eq!(before["a"], after["a"]);
+        assert_ne!(before["b"], after["b"]);
+
+        let config = exported(&(talkative("a", 1) + &driver("b", 2, &[]) + &driver("c", 1, &[])));
+        assert_eq!(lab.drivers.pending(&config), Some(Changes::Quiet));
+        assert_eq!(lab.apply(&config).await.1, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_failing_pre_hook_aborts_its_change_and_no_other() {
+        let state = tempfile::tempdir().unwrap();
+        let broken = |name, version, stage| driver(name, version, &[(stage, "exit 4")]);
+        let export = broken("a", 1, "preInstall") + &driver("b", 1, &[]);
+        let (lab, config) = Lab::start(state.path(), &export);
+        let (result, lines) = lab.apply(&config).await;
+        let failure =
+            "driver a: preInstall hook failed with exit code 4; the driver is not installed";
+        assert_eq!((result, lines), (Err(failure.to_owned()), vec![failure.to_owned()]));
+        assert_eq!(lab.paths(), ["b"]);
+
+        let before = lab.tree()["b"];
+        let config = exported(&(driver("a", 1, &[]) + &broken("b", 2, "preUpdate")));
+        let (result, lines) = lab.apply(&config).await;
+        assert_eq!(result, Ok(()));
+        assert_eq!(
+            lines,
+            ["driver b: preUpdate hook failed with exit code 4; the driver stays as it was"]
+        );
+        assert_eq!((lab.paths(), lab.tree()["b"]), (vec!["a".to_owned(), "b".to_owned()], before));
+        assert!(lab.drivers.pending(&config).is_some(), "it is tried again");
+
+        let config = exported(&(broken("a", 2, "preDelete") + &driver("b", 1, &[])));
+        lab.apply(&config).await.0.unwrap();
+        let (result, lines) = lab.apply(&exported(&driver("b", 1, &[]))).await;
+        assert_eq!(result, Ok(()));
+        assert_eq!(
+            lines,
+            ["driver a: preDelete hook failed with exit code 4; the driver stays as it was"]
+        );
+        assert_eq!(lab.paths(), ["a", "b"]);
+    }
+
+    #[tokio::test]
+    async fn a_failing_post_hook_is_reported_and_nothing_else() {
+        let state = tempfile::tempdir().unwrap();
+        let script = "[ -S \"$JUMPSTARTER_HOST\" ] && exit 5";
+        let (lab, config) = Lab::start(state.path(), &driver("a", 1, &[("postInstall", script)]));
+        let (result, lines) = lab.apply(&config).await;
+        assert_eq!(result, Ok(()));
+        let failure =
+            "driver a: postInstall hook failed with exit code 5; what was done stays done";
+        assert_eq!((lines, lab.paths()), (vec![failure.to_owned()], vec!["a".to_owned()]));
+        assert_eq!(lab.drivers.pending(&config), None);
+    }
+
+    #[test]
+    fn what_a_driver_brings_is_in_use_with_it() {
+        let definition = |path: &str| {
+            (path.to_owned(), Definition::all(&exported(&driver("a", 1, &[]))).remove(0))
+        };
+        let in_use = InUse {
+            definitions: ["a", "b.c"].map(definition).into(),
+            expected: ["b"].map(definition).into(),
+            ..InUse::default()
+        };
+        let is_installed = ["a", "a.x", "b", "b.x", "b.c", "b.c.x", "group", "ab"]
+            .map(|path| in_use.is_installed(path));
+        assert_eq!(is_installed, [true, true, false, false, true, true, true, true]);
+    }
+
+    #[tokio::test]
+    async fn going_for_good_deletes_everything() {
+        let state = tempfile::tempdir().unwrap();
+        let (lab, config) = Lab::start(state.path(), &(talkative("a", 1) + &talkative("b", 1)));
+        lab.apply(&config).await.0.unwrap();
+        lab.bench.log.begin_lease();
+        let failures = lab.drivers.delete_all(&config, &lab.bench, &Stop::default()).await;
+        assert_eq!(failures, []);
+        assert_eq!(
+            heard(&lab.bench.log),
+            ["preDelete b 1", "postDelete b 1", "preDelete a 1", "postDelete a 1"]
+        );
+        drop(lab);
+        assert_eq!(opened(state.path()).1.drivers, []);
+        let history = History::open(state.path()).unwrap();
+        assert_eq!(history.runs(&Filter::default()).unwrap().len(), 8);
+    }
+
+    #[tokio::test]
+    async fn a_change_that_a_crash_cut_off_goes_on_where_it_was() {
+        let definition = |export: &str| Definition::all(&exported(export)).remove(0);
+        let (a, b) = (definition(&talkative("a", 1)), definition(&talkative("b", 1)));
+        let done = |definition: &Definition, stage| DoneStage {
+            path: definition.path.clone(),
+            hash: definition.hash(),
+            stage,
+        };
+        let stages = vec![
+            done(&a, Stage::PreInstall),
+            done(&b, Stage::PreDelete),
+            done(&definition(&talkative("c", 2)), Stage::PreInstall),
+        ];
+        let state = tempfile::tempdir().unwrap();
+        let (mut lab, config) = Lab::start(state.path(), &(talkative("a", 1) + &talkative("c", 1)));
+        lab.drivers = Drivers::recovered(&[b.to_applied()], stages, Store::none());
+        lab.bench.replace_tree(lab.drivers.tree(&config).unwrap());
+        assert_eq!(lab.drivers.pending(&config), Some(Changes::WithHooks));
+        assert_eq!(
+            lab.apply(&config).await.1,
+            // What was done for another definition of c counts for nothing.
+            ["postDelete b 1", "postInstall a 1", "preInstall c 1", "postInstall c 1"]
+        );
+        assert_eq!(
+            (lab.paths(), lab.drivers.pending(&config)),
+            (vec!["a".into(), "c".into()], None)
+        );
+        let config = exported(&(talkative("a", 2) + &talkative("c", 1)));
+        assert_eq!(lab.apply(&config).await.1, ["preUpdate a 2", "postUpdate a 2"]);
+    }
+
+    #[tokio::test]
+    async fn the_shape_of_the_tree_changes_without_its_drivers() {
+        let state = tempfile::tempdir().unwrap();
+        let (lab, config) = Lab::start(state.path(), &driver("a", 1, &[]));
+        lab.apply(&config).await.0.unwrap();
+        let id = lab.tree()["a"];
+        let config = exported(&(driver("a", 1, &[]) + "  again: {ref: a}\n"));
+        assert_eq!(lab.drivers.pending(&config), Some(Changes::Quiet));
+        lab.apply(&config).await.0.unwrap();
+        assert_eq!(lab.bench.tree().walk().len(), 3);
+        assert_eq!(lab.tree()["a"], id);
+        assert_eq!(lab.drivers.pending(&config), None);
+    }
+}
