@@ -73,12 +73,7 @@ pub async fn serve(
     let guard = Guard { passphrase };
     let span = bench.span.clone();
     let service = Service::new(bench);
-    let server = Server::builder()
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
-        .tcp_nodelay(true)
+    let server = server()
         .add_service(ExporterServiceServer::with_interceptor(service.clone(), guard.clone()))
         .add_service(RouterServiceServer::with_interceptor(service, guard))
         .serve_with_incoming_shutdown(
@@ -94,6 +89,16 @@ pub async fn serve(
         () = last_calls => Ok(()),
         never = accept.instrument(span) => match never {},
     }
+}
+
+/// A server with the transport settings of every door.
+pub fn server() -> Server {
+    Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
+        .tcp_nodelay(true)
 }
 
 /// Accepts connections and passes them to the server.
