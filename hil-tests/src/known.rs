@@ -36,8 +36,10 @@ pub(crate) enum Known {
     SinksAreNotFlushed,
     /// The `Location` of a redirect is taken for a whole URL, so that a relative one fails.
     RelativeRedirects,
-    /// When a serial device disappears, the stream to the client neither ends nor fails.
-    UnpluggedStalls,
+    /// When a client leaves, what it had sent but the device has not received yet may be lost.
+    LeavingLosesTheEnd,
+    /// When a serial device disappears, the client is told that the connection was closed normally.
+    UnplugLooksNormal,
     /// An error text longer than 8 to 16 KiB exceeds what the client accepts as metadata, and the client
     /// gets RESOURCE_EXHAUSTED instead of the error.
     LongErrorsAreLost,
