@@ -76,8 +76,8 @@ fn measure(arguments: &Arguments) -> Result<ExitCode> {
         // In a task: nothing that is measured has to pass between a worker and this thread.
         let mut task = JoinSet::new();
         task.spawn(run(lab, chosen, machine));
-        task.join_next().await.context("the task was just spawned")?
-    })??;
+        task.join_next().await.context("the task was just spawned")??
+    })?;
     print(&report.to_string())?;
     if arguments.is_whole() && report.is_complete() {
         fs::create_dir_all(Path::new(RESULTS).parent().unwrap_or(Path::new(".")))?;
