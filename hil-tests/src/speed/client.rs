@@ -118,7 +118,7 @@ impl Client {
             }
             Ok(())
         };
-        patiently(&format!("{}", wanted.as_str_name()), there).await?
+        patiently(wanted.as_str_name(), there).await?
     }
 
     /// Waits until drivers may be called.
@@ -145,11 +145,7 @@ impl Client {
 
     /// Opens a byte stream that a driver is to read from or write to; the value is the handle by
     /// which a call names it.
-    pub(super) async fn lend(
-        &self,
-        uuid: &str,
-        encoding: Option<&str>,
-    ) -> Result<(Stream, Value)> {
+    pub(super) async fn lend(&self, uuid: &str, encoding: Option<&str>) -> Result<(Stream, Value)> {
         let request = json!({"kind": "resource", "uuid": uuid, "x_jmp_content_encoding": encoding});
         let (stream, metadata) = self.open(&request).await?;
         let handle = metadata.get("resource").context("a resource has a handle")?;

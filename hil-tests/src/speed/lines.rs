@@ -1,6 +1,6 @@
 //! A hook that prints lines which know when they were printed.
 
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};

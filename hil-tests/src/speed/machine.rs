@@ -29,12 +29,17 @@ impl Machine {
             processor: value("/proc/cpuinfo", "model name")?,
             processors: available_parallelism().context("counting the processors")?.get(),
             memory: value("/proc/meminfo", "MemTotal")?,
-            kernel: fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned(),
+            kernel: kernel(&fs::read_to_string("/proc/sys/kernel/osrelease")?),
             rustc: output(Command::new("rustc").arg("--version"))?,
             python: output(Command::new(prepared.reference.join("python")).arg("--version"))?,
             commit: commit()?,
         })
     }
+}
+
+/// The version without what its builder added.
+fn kernel(release: &str) -> String {
+    release.trim().split('-').next().unwrap_or_default().to_owned()
 }
 
 /// The commit, and whether it is all of it.

@@ -52,7 +52,8 @@ impl Report {
     }
 
     fn table(&self) -> Vec<Vec<String>> {
-        let head = ["", "Python 0.9.0", "bare", "Hilt", "of bare", "× Python", "to reach", "reached"];
+        let head =
+            ["", "Python 0.9.0", "bare", "Hilt", "of bare", "× Python", "to reach", "reached"];
         let mut table = vec![head.map(str::to_owned).to_vec()];
         for samples in self.parts.iter().flat_map(|(_, samples)| samples).flatten() {
             table.push(cells(samples));

@@ -119,7 +119,10 @@ impl Verdict {
         let [hilt, bare, python] =
             [Subject::Hilt, Subject::Bare, Subject::Python].map(|subject| medians[subject]);
         let of_bare = hilt.zip(bare).map(|(hilt, bare)| hilt / bare);
-        let times_python = hilt.zip(python).map(|(hilt, other)| row.unit.times_better(hilt, other));
+        // What is less than nothing was lost in the noise.
+        let times_python = hilt
+            .zip(python.filter(|figure| *figure > 0.0))
+            .map(|(hilt, other)| row.unit.times_better(hilt, other));
         let reached = |target: &Target| match *target {
             Target::Figure(limit) => Some(row.unit.is_within(hilt?, limit)),
             Target::OfBare(limit) => Some(row.unit.is_within(of_bare?, limit)),

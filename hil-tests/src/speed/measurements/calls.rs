@@ -162,7 +162,8 @@ where
     let begun = Instant::now();
     let until = begun + WHILE;
     let mut tasks = JoinSet::new();
-    for caller in callers.iter().cycle().take(many).cloned() {
+    for caller in callers.iter().cycle().take(many) {
+        let caller = caller.clone();
         tasks.spawn(async move {
             let mut count = 0;
             while Instant::now() < until {

@@ -1,33 +1,34 @@
 //! Hooks: how soon a client hears them, and what they add to the start and the end.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use indoc::formatdoc;
 use nix::sys::signal::Signal;
 use tokio::task::block_in_place;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{Measurement, Run};
 use crate::bench::Bench;
-use crate::process::patiently;
 use crate::speed::client::Client;
 use crate::speed::lab::Lab;
 use crate::speed::lines::{Line, now};
 use crate::speed::row::{Row, Samples, Target, Unit};
-use crate::speed::statistics::quantile;
+use crate::speed::statistics::{median, quantile};
 use crate::subject::{Exporter, Subject};
 
 pub(super) const LINES: Measurement = Measurement {
     name: "hook-lines",
-    how: "an afterLease hook prints 200 lines, one every 5 ms, each with the time at which it was \
-          printed; a client takes the time at which the log stream brings it. Of the bare server, \
-          the hook's output is a pipe and not a terminal.",
+    how: "a beforeLease hook waits for a client to listen and prints 200 lines, one every 5 ms, each \
+          with the time at which it was printed; the client takes the time at which the log stream \
+          brings it. Of the bare server, the hook's output is a pipe and not a terminal.",
     run: |lab| -> Run<'_> { Box::pin(lines(lab)) },
 };
 
 pub(super) const BURST: Measurement = Measurement {
     name: "hook-burst",
     how: "the same with 10,000 lines at once; the rate is from the time of the first to the \
-          arrival of the last.",
+          arrival of the last that arrives.",
     run: |lab| -> Run<'_> { Box::pin(burst(lab)) },
 };
 
@@ -45,16 +46,10 @@ pub(super) const STOP: Measurement = Measurement {
     run: |lab| -> Run<'_> { Box::pin(stop(lab)) },
 };
 
-static LINE_P50: Row = Row {
-    title: "hook line to LogStream, p50",
-    unit: Unit::MS,
-    targets: &[Target::Figure(0.5)],
-};
-static LINE_P99: Row = Row {
-    title: "hook line to LogStream, p99",
-    unit: Unit::MS,
-    targets: &[Target::Figure(5.0)],
-};
+static LINE_P50: Row =
+    Row { title: "hook line to LogStream, p50", unit: Unit::MS, targets: &[Target::Figure(0.5)] };
+static LINE_P99: Row =
+    Row { title: "hook line to LogStream, p99", unit: Unit::MS, targets: &[Target::Figure(5.0)] };
 static BURST_COUNT: Row = Row {
     title: "burst of 10,000 hook lines: that arrive",
     unit: Unit::MANY,
@@ -115,31 +110,31 @@ impl Heard {
     }
 }
 
-/// The lines of a hook that arrive at a client, up to the last that it prints.
+/// The lines of a hook that arrive at a client.
 async fn heard(bench: &Bench, count: usize, pause: usize) -> Result<Vec<Heard>> {
+    /// When nothing has arrived for so long, the rest is lost.
+    const SILENCE: Duration = Duration::from_secs(2);
     let program = std::env::current_exe().context("finding this program")?;
     let config = formatdoc! {"
         hooks:
-          afterLease: {{script: exec '{}' print-lines {count} {pause}}}
+          beforeLease:
+            script: |
+              until [ -e go ]; do sleep 0.01; done
+              exec '{}' print-lines {count} {pause}
     ", program.display()};
     let exporter = Exporter::with(bench, &config).unheard().launch()?;
-    let client = Client::patient(exporter.address()).await?;
-    client.is_ready().await?;
-    let mut logs = client.logs().await?;
-    client.end_session().await?;
+    let mut logs = Client::patient(exporter.address()).await?.logs().await?;
+    bench.write("go", "")?;
     let mut heard = Vec::with_capacity(count);
-    let last = async {
-        while let Some(record) = logs.message().await? {
-            let arrived = now()?.as_secs_f64();
-            let Some(line) = Line::parse(&record.message) else { continue };
-            heard.push(Heard { line, arrived });
-            if line.number == count {
-                break;
-            }
+    while let Ok(record) = timeout(SILENCE, logs.message()).await {
+        let arrived = now()?.as_secs_f64();
+        let record = record?.context("the log ended")?;
+        let Some(line) = Line::parse(&record.message) else { continue };
+        heard.push(Heard { line, arrived });
+        if line.number == count {
+            break;
         }
-        Ok::<_, anyhow::Error>(())
-    };
-    patiently("the last line of the hook", last).await??;
+    }
     Ok(heard)
 }
 
@@ -148,13 +143,19 @@ const BEFORE_HOOK: &str = "hooks: {beforeLease: {script: 'true'}}";
 const AFTER_HOOK: &str = "hooks: {afterLease: {script: 'true'}}";
 
 async fn before(lab: &Lab) -> Result<Vec<Samples>> {
+    /// A start differs from the next by more than a hook adds to it.
+    const PAIRS: usize = 5;
     let mut added = Samples::of(&BEFORE_LEASE);
     for subject in lab.turns() {
         let milliseconds = match subject {
             Subject::Bare => fork_and_exec()?,
             Subject::Hilt | Subject::Python => {
-                let without = start_to_ready(&lab.bench(subject)?, NO_HOOK).await?;
-                start_to_ready(&lab.bench(subject)?, BEFORE_HOOK).await? - without
+                let (mut with, mut without) = (Vec::new(), Vec::new());
+                for _ in 0..PAIRS {
+                    without.push(start_to_ready(&lab.bench(subject)?, NO_HOOK).await?);
+                    with.push(start_to_ready(&lab.bench(subject)?, BEFORE_HOOK).await?);
+                }
+                median(with) - median(without)
             }
         };
         added.add(subject, milliseconds);
@@ -173,11 +174,16 @@ async fn start_to_ready(bench: &Bench, config: &str) -> Result<f64> {
 
 /// What it takes to run `true` in a shell, in milliseconds.
 pub(super) fn fork_and_exec() -> Result<f64> {
+    const TIMES: usize = 15;
     block_in_place(|| {
-        let started = Instant::now();
-        let status = std::process::Command::new("sh").args(["-c", "true"]).status()?;
-        ensure!(status.success(), "`sh -c true` ended with {status}");
-        Ok(started.elapsed().as_secs_f64() * 1e3)
+        let mut taken = Vec::new();
+        for _ in 0..TIMES {
+            let started = Instant::now();
+            let status = std::process::Command::new("sh").args(["-c", "true"]).status()?;
+            taken.push(started.elapsed().as_secs_f64() * 1e3);
+            ensure!(status.success(), "`sh -c true` ended with {status}");
+        }
+        Ok(median(taken))
     })
 }
 

@@ -93,8 +93,7 @@ impl<'b> Hosts<'b> {
         let ten = tcp(bench, TEN).await?;
         let (one_socket, one_shell) = shell(bench, "one.yaml", ONE).await?;
         let (ten_socket, ten_shell) = shell(bench, "ten.yaml", TEN).await?;
-        let hosts =
-            [one_socket, one.address().to_string(), ten_socket, ten.address().to_string()];
+        let hosts = [one_socket, one.address().to_string(), ten_socket, ten.address().to_string()];
         Ok(Self { bench, hosts, _shells: [one_shell, ten_shell], _exporters: [one, ten] })
     }
 
@@ -137,11 +136,7 @@ async fn tcp<'b>(bench: &'b Bench, config: &str) -> Result<Exporter<'b>> {
 }
 
 /// Opens the devices for local use; the text is where their socket is.
-async fn shell(
-    bench: &Bench,
-    name: &str,
-    config: &str,
-) -> Result<(String, (Process, ChildStdin))> {
+async fn shell(bench: &Bench, name: &str, config: &str) -> Result<(String, (Process, ChildStdin))> {
     let mut command = bench.command(subject::program(bench)?);
     command.arg("shell").arg("--exporter-config");
     command.arg(bench.write(name, subject::config(config))?);

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::hooks::fork_and_exec;
 use super::{Measurement, Run};
+use crate::bench::Bench;
 use crate::speed::client::Client;
 use crate::speed::lab::Lab;
 use crate::speed::row::{Row, Samples, Target, Unit};
@@ -16,8 +17,9 @@ use crate::subject::{Exporter, Subject};
 pub(super) const LEASE: Measurement = Measurement {
     name: "lease",
     how: "ends the session of a lease with hooks of `true`, and follows the status every 0.2 ms: to \
-          AVAILABLE, and from there to LEASE_READY. The reference gives no second lease. Bare is to \
-          fork and exec `sh -c true`.",
+          AVAILABLE, and from there to LEASE_READY. The reference is not measured: without a \
+          controller its EndSession runs no hook, and no second lease begins. Bare is to fork and \
+          exec `sh -c true`.",
     run: |lab| -> Run<'_> { Box::pin(lease(lab)) },
 };
 
@@ -38,11 +40,8 @@ static TO_READY: Row = Row {
     unit: Unit::MS,
     targets: &[Target::OverBare(5.0)],
 };
-static TIME: Row = Row {
-    title: "10,000 leases: time a lease, first thousand",
-    unit: Unit::MS,
-    targets: &[],
-};
+static TIME: Row =
+    Row { title: "10,000 leases: time a lease, first thousand", unit: Unit::MS, targets: &[] };
 static SLOWER: Row = Row {
     title: "10,000 leases: the last thousand took as long as the first, times",
     unit: Unit::FEW,
@@ -68,37 +67,40 @@ const BOTH_HOOKS: &str = "hooks: {beforeLease: {script: 'true'}, afterLease: {sc
 const BEFORE_HOOK: &str = "hooks: {beforeLease: {script: 'true'}}";
 
 async fn lease(lab: &Lab) -> Result<Vec<Samples>> {
-    /// How many leases a round has where one follows the other.
-    const LEASES: usize = 15;
     let mut to_available = Samples::of(&TO_AVAILABLE);
     let mut to_ready = Samples::of(&TO_READY);
     for subject in lab.turns() {
-        if subject == Subject::Bare {
-            to_ready.add(subject, fork_and_exec()?);
-            continue;
-        }
-        let bench = lab.bench(subject)?;
-        let exporter = Exporter::with(&bench, BOTH_HOOKS).unheard().launch()?;
-        let client = Client::patient(exporter.address()).await?;
-        client.is_ready().await?;
-        let (mut ends, mut starts) = (Vec::new(), Vec::new());
-        for _ in 0..if subject == Subject::Hilt { LEASES } else { 1 } {
-            let begun = Instant::now();
-            client.end_session().await?;
-            client.has(ExporterStatus::Available).await?;
-            let available = Instant::now();
-            ends.push((available - begun).as_secs_f64() * 1e3);
-            if subject == Subject::Hilt {
-                client.is_ready().await?;
-                starts.push(available.elapsed().as_secs_f64() * 1e3);
+        match subject {
+            Subject::Python => {}
+            Subject::Bare => to_ready.add(subject, fork_and_exec()?),
+            Subject::Hilt => {
+                let (available, ready) = several(&lab.bench(subject)?).await?;
+                to_available.add(subject, available);
+                to_ready.add(subject, ready);
             }
-        }
-        to_available.add(subject, median(ends));
-        if subject == Subject::Hilt {
-            to_ready.add(subject, median(starts));
         }
     }
     Ok(vec![to_available, to_ready])
+}
+
+/// One lease after the other: what takes it to AVAILABLE, and from there to LEASE_READY, in
+/// milliseconds.
+async fn several(bench: &Bench) -> Result<(f64, f64)> {
+    const LEASES: usize = 15;
+    let exporter = Exporter::with(bench, BOTH_HOOKS).unheard().launch()?;
+    let client = Client::patient(exporter.address()).await?;
+    client.is_ready().await?;
+    let (mut ends, mut starts) = (Vec::new(), Vec::new());
+    for _ in 0..LEASES {
+        let ended = Instant::now();
+        client.end_session().await?;
+        client.has(ExporterStatus::Available).await?;
+        let available = Instant::now();
+        client.is_ready().await?;
+        ends.push((available - ended).as_secs_f64() * 1e3);
+        starts.push(available.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok((median(ends), median(starts)))
 }
 
 async fn leases(lab: &Lab) -> Result<Vec<Samples>> {

@@ -58,12 +58,10 @@ async fn measure(lab: &Lab) -> Result<Vec<Samples>> {
     let exporters = exporters.await?;
     for subject in lab.turns() {
         let (latencies, rate) = match subject {
-            Subject::Bare => {
-                block_in_place(|| -> Result<_> {
-                    let port = open(lines[subject].port())?;
-                    Ok((bare_pings(&port)?, bare_both_ways(&port)?))
-                })?
-            }
+            Subject::Bare => block_in_place(|| -> Result<_> {
+                let port = open(lines[subject].port())?;
+                Ok((bare_pings(&port)?, bare_both_ways(&port)?))
+            })?,
             Subject::Hilt | Subject::Python => {
                 let client = exporters.client(subject).await?;
                 let uuid = client.uuid("serial").await?;

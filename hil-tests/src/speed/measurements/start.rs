@@ -22,11 +22,8 @@ static FIRST_REPORT: Row = Row {
     unit: Unit::MS,
     targets: &[Target::Figure(10.0), Target::TimesPython(100.0)],
 };
-static RESIDENT: Row = Row {
-    title: "resident memory, idle",
-    unit: Unit::MB,
-    targets: &[Target::Figure(12.0)],
-};
+static RESIDENT: Row =
+    Row { title: "resident memory, idle", unit: Unit::MB, targets: &[Target::Figure(12.0)] };
 static PROPORTIONAL: Row = Row {
     title: "resident memory, idle, shared pages divided (PSS)",
     unit: Unit::MB,

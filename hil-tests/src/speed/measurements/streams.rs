@@ -34,16 +34,10 @@ pub(super) const TCP: Measurement = Measurement {
     run: |lab| -> Run<'_> { Box::pin(tcp(lab)) },
 };
 
-static PING_P50: Row = Row {
-    title: "stream ping, 1 B, p50",
-    unit: Unit::US,
-    targets: &[Target::OfBare(1.3)],
-};
-static PING_P99: Row = Row {
-    title: "stream ping, 1 B, p99",
-    unit: Unit::US,
-    targets: &[Target::OfBare(1.3)],
-};
+static PING_P50: Row =
+    Row { title: "stream ping, 1 B, p50", unit: Unit::US, targets: &[Target::OfBare(1.3)] };
+static PING_P99: Row =
+    Row { title: "stream ping, 1 B, p99", unit: Unit::US, targets: &[Target::OfBare(1.3)] };
 static DUPLEX_64_KIB: Row = Row {
     title: "stream duplex, 64 KiB frames",
     unit: Unit::MB_PER_SECOND,

@@ -1,41 +1,37 @@
 //! The bare limit: a server that speaks the protocol and does nothing.
 //!
 //! It is started as an exporter is, and has the transport settings and the runtime of Hilt's. Every
-//! call succeeds at once, every stream echoes, an upload is read and forgotten, and a download is as
-//! long as the last upload was. The end of a session runs the afterLease hook with a pipe for its
-//! output, and so does a SIGTERM, which also ends the process.
+//! call succeeds at once, and every stream echoes. An upload goes to a file, and a download comes from
+//! it. A client that opens the log stream has the beforeLease hook run, with a pipe for its output; a
+//! SIGTERM runs the afterLease hook and ends the process.
 
+mod hook;
+mod image;
+
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::Stdio;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
-use bytes::Bytes;
 use clap::Args;
-use exporter::config::{Environment, load};
 use exporter::session::listener;
 use exporter::wire::exporter_service_server::{ExporterService, ExporterServiceServer};
 use exporter::wire::router_service_server::{RouterService, RouterServiceServer};
 use exporter::wire::{
     DriverCallRequest, DriverCallResponse, DriverInstanceReport, EndSessionRequest,
-    EndSessionResponse, ExporterStatus, FrameType, GetReportResponse, GetStatusRequest,
-    GetStatusResponse, LogSource, LogStreamResponse, ResetRequest, ResetResponse, StreamRequest,
-    StreamResponse, StreamingDriverCallRequest, StreamingDriverCallResponse,
+    EndSessionResponse, ExporterStatus, GetReportResponse, GetStatusRequest, GetStatusResponse,
+    LogStreamResponse, ResetRequest, ResetResponse, StreamRequest, StreamResponse,
+    StreamingDriverCallRequest, StreamingDriverCallResponse,
 };
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
-
-use super::measurements::CHUNK;
 
 /// What an exporter is called with.
 #[derive(Debug, Args)]
@@ -55,8 +51,7 @@ impl Serve {
         let bare = Bare(Arc::new(State {
             config: self.exporter_config.clone(),
             lent: Mutex::default(),
-            uploaded: AtomicUsize::default(),
-            lines: Mutex::default(),
+            uploaded: Mutex::default(),
             hooks: Mutex::default(),
         }));
         let server = listener::server()
@@ -66,20 +61,13 @@ impl Serve {
         tokio::select! {
             served = server => served.context("serving"),
             _ = terminate.recv() => {
-                hook(&self.exporter_config)?.status().await.context("running the hook")?;
-                Ok(())
+                match hook::hooks(&self.exporter_config)?.after_lease {
+                    Some(after) => hook::run(&after.hook).await,
+                    None => Ok(()),
+                }
             }
         }
     }
-}
-
-/// The afterLease hook of a configuration.
-fn hook(config: &std::path::Path) -> Result<Command> {
-    let loaded = load(config, &Environment::of_process()).map_err(anyhow::Error::msg)?;
-    let hook = loaded.config.hooks.after_lease.context("there is no afterLease hook")?;
-    let mut command = Command::new("sh");
-    command.arg("-c").arg(hook.hook.script.text).kill_on_drop(true);
-    Ok(command)
 }
 
 #[derive(Clone, Debug)]
@@ -89,9 +77,8 @@ struct Bare(Arc<State>);
 struct State {
     config: PathBuf,
     lent: Mutex<Option<Lent>>,
-    /// How many chunks the last upload had.
-    uploaded: AtomicUsize,
-    lines: Mutex<Option<mpsc::Sender<Result<LogStreamResponse, Status>>>>,
+    /// What the last upload has left.
+    uploaded: Mutex<Option<Arc<File>>>,
     hooks: Mutex<JoinSet<Result<()>>>,
 }
 
@@ -99,8 +86,7 @@ struct State {
 #[derive(Debug)]
 struct Lent {
     frames: Streaming<StreamRequest>,
-    /// Takes how many chunks the client gets.
-    reply: oneshot::Sender<usize>,
+    replies: image::Replies,
 }
 
 type Reply<T> = Result<Response<T>, Status>;
@@ -110,21 +96,16 @@ impl Bare {
     /// Uses the resource for an upload or a download, if there is one.
     async fn transfer(&self, method: &str) -> Result<(), Status> {
         let lent = self.0.lent.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mut lent) = lent else { return Ok(()) };
-        let mut chunks = 0;
+        let Some(Lent { frames, replies }) = lent else { return Ok(()) };
+        let image = || self.0.uploaded.lock().unwrap_or_else(PoisonError::into_inner);
         if method == "read" {
-            chunks = self.0.uploaded.load(Ordering::Relaxed);
-        } else {
-            while let Some(frame) = lent.frames.message().await? {
-                if frame.frame_type() != FrameType::Data {
-                    break;
-                }
-                chunks += 1;
-            }
-            self.0.uploaded.store(chunks, Ordering::Relaxed);
-            chunks = 0;
+            let uploaded = image().clone();
+            return image::send(uploaded, replies).await;
         }
-        lent.reply.send(chunks).map_err(|_| Status::cancelled("the client has gone"))
+        let received = image::receive(frames).await?;
+        let old = image().replace(Arc::new(received));
+        tokio::task::spawn_blocking(|| drop(old));
+        image::send(None, replies).await
     }
 }
 
@@ -163,8 +144,13 @@ impl ExporterService for Bare {
     type LogStreamStream = ReplyStream<LogStreamResponse>;
 
     async fn log_stream(&self, _: Request<()>) -> Reply<Self::LogStreamStream> {
-        let (sender, receiver) = mpsc::channel(1024);
-        *self.0.lines.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        let (lines, receiver) = mpsc::channel(1024);
+        let hooks = hook::hooks(&self.0.config);
+        let hooks = hooks.map_err(|error| Status::internal(error.to_string()))?;
+        if let Some(before) = hooks.before_lease {
+            let mut running = self.0.hooks.lock().unwrap_or_else(PoisonError::into_inner);
+            running.spawn(hook::tell(before, lines));
+        }
         Ok(Response::new(ReceiverStream::new(receiver).boxed()))
     }
 
@@ -178,29 +164,8 @@ impl ExporterService for Bare {
     }
 
     async fn end_session(&self, _: Request<EndSessionRequest>) -> Reply<EndSessionResponse> {
-        let lines = self.0.lines.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let lines = lines.ok_or_else(|| Status::failed_precondition("nobody listens"))?;
-        let hook = hook(&self.0.config).map_err(|error| Status::internal(error.to_string()))?;
-        let mut hooks = self.0.hooks.lock().unwrap_or_else(PoisonError::into_inner);
-        hooks.spawn(pass_on(hook, lines));
         Ok(Response::new(EndSessionResponse { success: true, message: None }))
     }
-}
-
-/// Runs a hook and passes on what it prints.
-async fn pass_on(
-    mut hook: Command,
-    lines: mpsc::Sender<Result<LogStreamResponse, Status>>,
-) -> Result<()> {
-    let mut hook = hook.stdout(Stdio::piped()).spawn()?;
-    let output = hook.stdout.take().context("the output was piped")?;
-    let mut output = BufReader::with_capacity(16 * 1024, output).lines();
-    while let Some(message) = output.next_line().await? {
-        let source = Some(LogSource::AfterLeaseHook.into());
-        lines.send(Ok(LogStreamResponse { message, source, ..Default::default() })).await?;
-    }
-    hook.wait().await?;
-    Ok(())
 }
 
 #[tonic::async_trait]
@@ -222,24 +187,13 @@ impl RouterService for Bare {
             };
             return Ok(Response::new(frames.map(move |frame| frame.map(echo)).boxed()));
         }
-        let (reply, replies) = oneshot::channel();
-        *self.0.lent.lock().unwrap_or_else(PoisonError::into_inner) = Some(Lent { frames, reply });
-        let replies = stream::once(replies).flat_map(|chunks| download(chunks.unwrap_or_default()));
-        let mut response = Response::new(replies.boxed());
+        let (replies, receiver) = mpsc::channel(image::WAITING);
+        let lent = Lent { frames, replies };
+        *self.0.lent.lock().unwrap_or_else(PoisonError::into_inner) = Some(lent);
+        let mut response = Response::new(ReceiverStream::new(receiver).boxed());
         let handle = json!({"kind": "client_stream", "uuid": wanted["uuid"]}).to_string();
         let handle = handle.parse().map_err(|_| Status::internal("a handle is ASCII"))?;
         response.metadata_mut().insert("resource", handle);
         Ok(response)
     }
-}
-
-/// So many chunks, and the end.
-fn download(chunks: usize) -> impl futures_util::Stream<Item = Result<StreamResponse, Status>> {
-    let chunk = StreamResponse {
-        payload: Bytes::from(vec![0; CHUNK]),
-        frame_type: FrameType::Data.into(),
-    };
-    let end = StreamResponse { payload: Bytes::new(), frame_type: FrameType::Goaway.into() };
-    let chunks = std::iter::repeat_n(chunk, chunks);
-    stream::iter(chunks.chain([end]).map(Ok))
 }
