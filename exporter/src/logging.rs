@@ -43,7 +43,9 @@ pub fn init(level: LevelFilter, format: Format) -> Result<(), TryInitError> {
     let registry = tracing_subscriber::registry().with(wanted(level)).with(ExporterLogs);
     let printed = printed::layer().with_writer(std::io::stderr).with_target(false);
     if json {
-        registry.with(printed.json().flatten_event(true)).try_init()
+        // The list of spans ends with the current one.
+        let printed = printed.json().flatten_event(true).with_current_span(false);
+        registry.with(printed).try_init()
     } else {
         registry.with(printed.with_ansi(std::io::stderr().is_terminal())).try_init()
     }

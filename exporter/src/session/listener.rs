@@ -47,6 +47,9 @@ const KEEPALIVE_ANSWER: Duration = Duration::from_secs(40);
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 
+/// How long a frame of a client may be: a chunk of an image in one piece, not in 16.
+const LONGEST_FRAME: u32 = 256 * 1024;
+
 /// Where connections come in.
 #[expect(missing_debug_implementations, reason = "a TLS acceptor has none")]
 pub enum Listener {
@@ -96,6 +99,7 @@ pub fn server() -> Server {
     Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(LONGEST_FRAME)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
         .tcp_nodelay(true)
