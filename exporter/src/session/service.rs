@@ -271,7 +271,11 @@ fn log_response(record: &Record) -> LogStreamResponse {
         driver_type: record.driver_type.clone(),
         operation: record.operation.clone(),
         timestamp: record.time.duration_since(UNIX_EPOCH).ok().map(|_| record.time.into()),
-        structured_fields: record.fields.iter().cloned().collect(),
+        structured_fields: record
+            .fields
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect(),
     }
 }
 
