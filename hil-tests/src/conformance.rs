@@ -1,13 +1,12 @@
 //! The conformance suite: the same cases, with the reference's own unmodified client, against two
 //! exporters.
 //!
-//! A **case** ([`cases`]) writes an exporter configuration, starts an exporter on its own
-//! [`bench`](crate::bench), uses it through the [`client`](crate::client), and says what has to come
-//! out. It is tried on the reference, which shows that the case states the protocol and not our
-//! reading of it, and on Hilt. Where the reference itself is wrong, the case asks for what is right,
-//! and [`known`](crate::known) lists what the reference does instead; that, too, is checked.
-//! **Peers** ([`peers`](crate::peers)) stand at the far end of a driver: the device on the serial
-//! line, the web server with the image.
+//! A **case** (in `cases`) writes an exporter configuration, starts an exporter on its own `bench`,
+//! uses it through the `client`, and says what has to come out. It is tried on the reference, which
+//! shows that the case states the protocol and not our reading of it, and on Hilt. Where the reference
+//! itself is wrong, the case asks for what is right, and `known` lists what the reference does instead;
+//! that, too, is checked. **Peers** (in `peers`) stand at the far end of a driver: the device on the
+//! serial line, the web server with the image.
 //!
 //! One case on one subject is a trial, named `hilt::power::on_off`. `EXPORTER_UNDER_TEST`
 //! (`python`, `hilt`, `both`) chooses the subjects. Trials need the virtual environment and the

@@ -5,7 +5,7 @@
 //! same measurements, with one client for all, of both exporters and of the limit that the machine
 //! sets.
 //!
-//! They share the **subject** ([`subject`]), which is the exporter they look at, and the [`bench`]
+//! They share the **subject** (`subject`), which is the exporter they look at, and the `bench`
 //! that it is started on.
 
 mod bench;

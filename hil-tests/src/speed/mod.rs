@@ -1,12 +1,12 @@
 //! The benchmark: how fast Hilt is, beside the reference's exporter and the limit of the machine.
 //!
-//! A **measurement** ([`measurements`]) starts the subjects and measures them in turn, round by
-//! round, with the same [`client`], so that whatever else happens to the machine happens to all of
-//! them. It yields the samples of one or several **rows** ([`row`]): for each subject, one number a
+//! A **measurement** (`measurements`) starts the subjects and measures them in turn, round by
+//! round, with the same `client`, so that whatever else happens to the machine happens to all of
+//! them. It yields the samples of one or several **rows** (`row`): for each subject, one number a
 //! round. Their medians, quartiles and ratios, and whether what is to be reached is reached, make
-//! the [`report`].
+//! the `report`.
 //!
-//! The third subject is the **bare** limit: a server that only answers ([`bare`]) or, where that is
+//! The third subject is the **bare** limit: a server that only answers (`bare`) or, where that is
 //! no limit, the thing itself: a pseudo-terminal, fork and exec, `dd`.
 //!
 //! No time is ever asserted. A row that misses its target says so, and that is all.

@@ -51,6 +51,20 @@ impl Report {
         self.parts.iter().all(|(_, samples)| samples.is_ok())
     }
 
+    /// Names the rows whose targets are not reached, and what a profile shows.
+    fn write_misses(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut heading = "\nNot reached:\n\n";
+        for (part, samples) in &self.parts {
+            let missed = |samples: &&Samples| samples.verdict().is_reached == Some(false);
+            for samples in samples.iter().flatten().filter(missed) {
+                let profile = part.profile.unwrap_or("not profiled yet");
+                writeln!(f, "{heading}- {}: {profile}", samples.row.title)?;
+                heading = "";
+            }
+        }
+        Ok(())
+    }
+
     fn table(&self) -> Vec<Vec<String>> {
         let head =
             ["", "Python 0.9.0", "bare", "Hilt", "of bare", "× Python", "to reach", "reached"];
@@ -158,6 +172,7 @@ impl fmt::Display for Report {
                 writeln!(f, "\n**`{}` could not be measured**: {error:#}", part.name)?;
             }
         }
+        self.write_misses(f)?;
         writeln!(f, "\nHow it is measured:\n")?;
         for (part, _) in &self.parts {
             writeln!(f, "- `{}`: {}", part.name, part.how)?;

@@ -16,12 +16,18 @@ pub(super) const UNARY: Measurement = Measurement {
     name: "unary",
     how: "calls `on` of a mocked power switch, which logs that it was called: one call after the \
           other, and 64 at a time through 8 connections.",
+    profile: Some(
+        "of Hilt's processor time, the log line on stderr takes 11 %, the span that says which call \
+         a message is about 5 %, the record for clients 3 %, and the passphrase's interceptor 2 %. \
+         The bare server has none of these. The rest is the transport, which both share.",
+    ),
     run: |lab| -> Run<'_> { Box::pin(unary(lab)) },
 };
 
 pub(super) const ITEMS: Measurement = Measurement {
     name: "items",
     how: "calls `read` of a mocked power switch, which yields two measurements, and counts these.",
+    profile: None,
     run: |lab| -> Run<'_> { Box::pin(items(lab)) },
 };
 

@@ -22,6 +22,7 @@ pub(super) const LINES: Measurement = Measurement {
     how: "a beforeLease hook waits for a client to listen and prints 200 lines, one every 5 ms, each \
           with the time at which it was printed; the client takes the time at which the log stream \
           brings it. Of the bare server, the hook's output is a pipe and not a terminal.",
+    profile: None,
     run: |lab| -> Run<'_> { Box::pin(lines(lab)) },
 };
 
@@ -29,6 +30,7 @@ pub(super) const BURST: Measurement = Measurement {
     name: "hook-burst",
     how: "the same with 10,000 lines at once; the rate is from the time of the first to the \
           arrival of the last that arrives.",
+    profile: None,
     run: |lab| -> Run<'_> { Box::pin(burst(lab)) },
 };
 
@@ -36,6 +38,7 @@ pub(super) const BEFORE: Measurement = Measurement {
     name: "before-hook",
     how: "the time from the start to LEASE_READY with a beforeLease hook of `true`, less that \
           without; bare is to fork and exec `sh -c true`.",
+    profile: None,
     run: |lab| -> Run<'_> { Box::pin(before(lab)) },
 };
 
@@ -43,6 +46,7 @@ pub(super) const STOP: Measurement = Measurement {
     name: "stop",
     how: "SIGTERM to a leased exporter without clients, to the end of its process; bare runs the \
           hook by itself and exits.",
+    profile: None,
     run: |lab| -> Run<'_> { Box::pin(stop(lab)) },
 };
 

@@ -24,6 +24,7 @@ pub(super) const J: Measurement = Measurement {
     how: "runs `j power on`, each subject's own against its own exporter, with power alone and with \
           nine other kinds of drivers; over TCP, and over the Unix socket of a local shell. Bare is \
           to fork and exec `sh -c true`.",
+    profile: None,
     run: |lab| -> Run<'_> { Box::pin(measure(lab)) },
 };
 

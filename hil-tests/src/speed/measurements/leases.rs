@@ -20,6 +20,7 @@ pub(super) const LEASE: Measurement = Measurement {
           AVAILABLE, and from there to LEASE_READY. The reference is not measured: without a \
           controller its EndSession runs no hook, and no second lease begins. Bare is to fork and \
           exec `sh -c true`.",
+    profile: None,
     run: |lab| -> Run<'_> { Box::pin(lease(lab)) },
 };
 
@@ -27,6 +28,7 @@ pub(super) const LEASES: Measurement = Measurement {
     name: "leases",
     how: "10,000 leases with a beforeLease hook of `true`, once; the growth is from the end of the \
           first thousand to the end of the last.",
+    profile: None,
     run: |lab| -> Run<'_> { Box::pin(leases(lab)) },
 };
 

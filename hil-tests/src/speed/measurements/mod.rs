@@ -26,6 +26,8 @@ pub(super) struct Measurement {
     pub(super) name: &'static str,
     /// How it is done, and what the figures mean.
     pub(super) how: &'static str,
+    /// What a profile shows where a row may miss its target; printed if one does.
+    pub(super) profile: Option<&'static str>,
     pub(super) run: for<'l> fn(&'l Lab) -> Run<'l>,
 }
 

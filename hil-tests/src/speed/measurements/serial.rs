@@ -24,6 +24,7 @@ pub(super) const SERIAL: Measurement = Measurement {
     name: "serial",
     how: "the same through PySerial and a pseudo-terminal whose other end echoes, with chunks of \
           1 KiB; bare is the pseudo-terminal without an exporter.",
+    profile: None,
     run: |lab| -> Run<'_> { Box::pin(measure(lab)) },
 };
 

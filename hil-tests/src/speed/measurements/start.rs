@@ -14,6 +14,7 @@ pub(super) const START: Measurement = Measurement {
     name: "start",
     how: "starts an exporter with four drivers, connects as soon as it listens, asks for its report, \
           and looks at its memory once it is ready for calls.",
+    profile: None,
     run: |lab| -> Run<'_> { Box::pin(measure(lab)) },
 };
 

@@ -17,6 +17,10 @@ use crate::speed::statistics::quantile;
 pub(super) const PING: Measurement = Measurement {
     name: "ping",
     how: "sends one byte through a stream of EchoNetwork, and the next when it is back.",
+    profile: Some(
+        "each chunk passes one task more than in the bare server, as a client that sends without \
+         reading must not block the device; where that wakes another thread, it is what is seen.",
+    ),
     run: |lab| -> Run<'_> { Box::pin(ping(lab)) },
 };
 
@@ -24,6 +28,10 @@ pub(super) const DUPLEX: Measurement = Measurement {
     name: "duplex",
     how: "sends chunks of 64 KiB through a stream of EchoNetwork and receives them at the same \
           time; bytes that went there and back count once.",
+    profile: Some(
+        "the kernel's sockets and memory take most of it. Each chunk passes one task more than in \
+         the bare server, as a client that sends without reading must not block the device.",
+    ),
     run: |lab| -> Run<'_> { Box::pin(duplex(lab)) },
 };
 
@@ -31,6 +39,7 @@ pub(super) const TCP: Measurement = Measurement {
     name: "tcp",
     how: "the same with chunks of 1 KiB and TcpNetwork, with an echo server behind it. The bare \
           server echoes by itself.",
+    profile: None,
     run: |lab| -> Run<'_> { Box::pin(tcp(lab)) },
 };
 

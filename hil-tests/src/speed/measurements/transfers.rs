@@ -22,6 +22,11 @@ pub(super) const TRANSFER: Measurement = Measurement {
     name: "transfer",
     how: "256 MiB in chunks of 256 KiB to MockStorageMux, which keeps them in a temporary file, and \
           back; so does the bare server.",
+    profile: Some(
+        "a driver copies a download once more than the bare server, from its reader's chunk to the \
+         frame, as compression may stand between the two; an upload, from the frames to a chunk that \
+         is aligned for direct I/O.",
+    ),
     run: |lab| -> Run<'_> { Box::pin(transfer(lab)) },
 };
 
@@ -29,6 +34,7 @@ pub(super) const FLASH: Measurement = Measurement {
     name: "flash",
     how: "an image of 256 MiB, compressed with zstd to about half, to MockStorageMux; plain bytes \
           count. Bare is `zstd -dc | dd` to a file. Neither bypasses the page cache nor syncs.",
+    profile: None,
     run: |lab| -> Run<'_> { Box::pin(flash(lab)) },
 };
 
