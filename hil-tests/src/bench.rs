@@ -183,7 +183,7 @@ impl Bench {
     }
 
     /// The living processes that carry the mark of this bench.
-    fn processes(&self) -> Vec<Pid> {
+    pub(crate) fn processes(&self) -> Vec<Pid> {
         let mark = format!("{MARK}={}", self.directory.path().display());
         let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
         entries

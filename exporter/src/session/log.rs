@@ -30,7 +30,7 @@ pub struct Record {
     /// The method that was called.
     pub operation: Option<String>,
     /// Whatever else is known, by name.
-    pub fields: Vec<(String, String)>,
+    pub fields: Vec<(&'static str, String)>,
 }
 
 /// How bad it is, under the names that clients know.
