@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use drivers::Tree;
 use drivers::tree::TreeError;
-use tokio::time::timeout;
+use hooks::Stop;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
@@ -16,17 +17,18 @@ use crate::control::{self, Desk};
 use crate::lease::actor::{self, Actor, LeaseHandle};
 use crate::lease::ledger::Ledger;
 use crate::lease::status::{Publisher, Status};
-use crate::lifecycle::{Drivers, Lifecycle, Setting};
+use crate::lifecycle::{Drivers, Lifecycle, Setting, rehearsal};
 use crate::reload::Reloader;
 use crate::secret::Secret;
+use crate::session::Session;
 use crate::session::admission::Origin;
 use crate::session::bench::{Bench, Parts};
 use crate::session::door::Door;
 use crate::session::listener::{self, Listener};
-use crate::session::log::Log;
+use crate::session::log::{Log, Record};
 use crate::shutdown::Shutdown;
 use crate::state;
-use crate::store::{Recovery, Store, StoreError};
+use crate::store::{HookEvent, Recovery, Store, StoreError};
 
 /// How long tasks that move bytes may take to notice that it is over.
 const LAST_MOMENT: Duration = Duration::from_secs(2);
@@ -218,6 +220,56 @@ impl Local {
         self.bench.serving.cancel();
         self.bench.tree().close().await;
     }
+}
+
+/// Runs the hooks of an event for their author. Shows `show` what clients would see, with the
+/// seconds since the start; returns whether the hooks did what they should.
+///
+/// # Errors
+///
+/// Names the driver that can't be built or opened.
+pub async fn rehearse(
+    config: &Config,
+    event: HookEvent,
+    client: &str,
+    stop: &Stop,
+    show: impl Fn(f64, &Record),
+) -> anyhow::Result<bool> {
+    let (publisher, status) = Publisher::new();
+    let parts = Parts {
+        name: Some(config.metadata.name.clone()),
+        motd: config.motd.clone().unwrap_or_default(),
+        tree: tree(config)?,
+        status,
+        log: Log::default(),
+        lease: None,
+    };
+    let bench = Bench::new(parts, CancellationToken::new());
+    let session = match rehearsal::lease_in(event, client) {
+        Some(lease) => {
+            Session::open(Arc::clone(&bench), lease, true).await.map_err(|error| anyhow!(error))?
+        }
+        None => Session::open_between_leases(&bench, |_| true).await,
+    };
+    publisher.publish(rehearsal::status_in(event), String::new());
+    let (start, mut reader) = (Instant::now(), bench.log.reader());
+    let run = rehearsal::run(config, event, session.scene(), &bench.log, stop);
+    let run = run.instrument(bench.span.clone());
+    tokio::pin!(run);
+    let passed = loop {
+        tokio::select! {
+            biased;
+            record = reader.next() => show(start.elapsed().as_secs_f64(), &record),
+            passed = &mut run => break passed,
+        }
+    };
+    while let Some(record) = reader.try_next() {
+        show(start.elapsed().as_secs_f64(), &record);
+    }
+    publisher.end_period();
+    bench.tree().close().await;
+    bench.serving.cancel();
+    Ok(passed)
 }
 
 fn tree(config: &Config) -> anyhow::Result<Tree> {

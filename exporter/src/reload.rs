@@ -11,6 +11,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_blocking;
 
+use crate::config::watch::Watch;
 use crate::config::{Config, Environment, load_to_run};
 use crate::shutdown::Shutdown;
 
@@ -59,12 +60,17 @@ impl Reloader {
 
     /// Reloads whenever it is asked to, for as long as it is polled.
     pub async fn run(mut self, shutdown: &Shutdown) -> Infallible {
+        let mut watch = self.watch();
         loop {
             let request = tokio::select! {
                 () = shutdown.hangup.notified() => None,
+                () = changed(&mut watch) => None,
                 Some(request) = self.requests.recv() => Some(request),
             };
             let outcome = self.reload().await;
+            if let Some(watch) = &mut watch {
+                watch.follow(&self.config.borrow());
+            }
             match &outcome {
                 Ok(()) => tracing::info!("{} was read again", self.file.display()),
                 Err(mistakes) => {
@@ -80,6 +86,16 @@ impl Reloader {
         }
     }
 
+    /// Without it, one has to ask.
+    fn watch(&self) -> Option<Watch> {
+        let watch = Watch::new(&self.file, &self.config.borrow());
+        if let Err(error) = &watch {
+            let file = self.file.display();
+            tracing::warn!("changes of {file} are only noticed when asked to reload: {error}");
+        }
+        watch.ok()
+    }
+
     async fn reload(&self) -> Result<(), String> {
         let file = self.file.clone();
         // Drivers are tried, and files read.
@@ -89,13 +105,15 @@ impl Reloader {
         for warning in loaded.warnings.to_string().lines() {
             tracing::warn!("{warning}");
         }
-        self.config.send_if_modified(|config| {
-            let is_new = **config != loaded.config;
-            if is_new {
-                *config = Arc::new(loaded.config);
-            }
-            is_new
-        });
+        // Also where it says the same, as a script that it refers to may not.
+        self.config.send_replace(Arc::new(loaded.config));
         Ok(())
+    }
+}
+
+async fn changed(watch: &mut Option<Watch>) {
+    match watch {
+        Some(watch) => watch.changed().await,
+        None => std::future::pending().await,
     }
 }

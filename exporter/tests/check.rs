@@ -47,6 +47,17 @@ fn mistakes_go_to_stderr_and_good_files_to_stdout() {
 }
 
 #[test]
+fn the_time_that_hooks_need_to_end_is_told() {
+    let bench = bench();
+    let hooks = format!("{RIGHT}hooks: {{afterLease: {{script: x, timeout: 100}}}}\n");
+    fs::write(bench.path().join("hooks"), hooks).unwrap();
+    let output = check(bench.path(), &["hooks"]);
+    let expected = "hooks: ok\nhooks: its hooks need TimeoutStopSec=120 (systemd) or \
+                    terminationGracePeriodSeconds: 120 (Kubernetes)\n";
+    assert_eq!(ran(&output), (Some(0), expected, ""));
+}
+
+#[test]
 fn strictness_makes_errors_of_keys_that_nobody_reads() {
     let bench = bench();
     let output = check(bench.path(), &["--strict", "doubtful"]);

@@ -76,6 +76,9 @@ impl Cli {
         match self.command {
             // It tells its story from the log, driver calls included.
             Command::Demo(_) => logging::init_silent(LevelFilter::DEBUG)?,
+            Command::Hooks(ref hooks) if hooks.speaks_for_the_exporter() => {
+                logging::init_silent(level)?;
+            }
             Command::Check(_)
             | Command::Down(_)
             | Command::Hooks(_)

@@ -94,9 +94,29 @@ impl Platform {
 }
 
 impl Config {
+    /// Every script, of whichever life.
+    pub fn scripts(&self) -> impl Iterator<Item = &Script> {
+        let mut of_drivers = Vec::new();
+        collect_scripts(&self.export, &mut of_drivers);
+        self.hooks.scripts().chain(of_drivers)
+    }
+
     /// The devices, as [`drivers::Tree::build`] takes them.
     pub fn specs(&self) -> Vec<(String, Spec)> {
         specs(&self.export)
+    }
+}
+
+fn collect_scripts<'c>(nodes: &'c [(String, DriverNode)], scripts: &mut Vec<&'c Script>) {
+    for (_, node) in nodes {
+        match node {
+            DriverNode::Device(device) => {
+                scripts.extend(device.hooks.values().flatten().map(|script| &script.script));
+                collect_scripts(&device.children, scripts);
+            }
+            DriverNode::Group(children) => collect_scripts(children, scripts),
+            DriverNode::Proxy(_) => {}
+        }
     }
 }
 

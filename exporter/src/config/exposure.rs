@@ -4,16 +4,14 @@
 //! them, too. A file is safe if it, and every directory and link on the way to it, can be changed by
 //! nobody but root and the exporter's user.
 
-use std::ffi::OsString;
-use std::fs;
 use std::io;
+use std::ops::ControlFlow;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use nix::sys::statvfs::{FsFlags, statvfs};
 
-/// How many links a way may have before it counts as endless, as in the kernel.
-const MOST_LINKS: usize = 40;
+use super::way;
 
 /// Why a file is not safe from others.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,7 +24,7 @@ pub(super) struct Exposure {
 
 /// How a file can be changed by others; none if it can't. `own` is the exporter's user.
 pub(super) fn of_file(file: &Path, own: u32) -> Option<Exposure> {
-    match walk(file, own) {
+    match search(file, own) {
         Ok(exposure) => exposure,
         Err(error) => Some(Exposure {
             message: format!(
@@ -38,21 +36,10 @@ pub(super) fn of_file(file: &Path, own: u32) -> Option<Exposure> {
     }
 }
 
-/// Looks at every place on the way to a file, as the kernel would find them.
-fn walk(file: &Path, own: u32) -> io::Result<Option<Exposure>> {
-    let mut ahead = steps(&std::path::absolute(file)?);
-    let mut at = PathBuf::new();
-    let mut links = 0;
-    while let Some(step) = ahead.pop() {
-        match Path::new(&step).components().next() {
-            Some(Component::ParentDir) => {
-                at.pop();
-                continue;
-            }
-            Some(Component::RootDir) => at = PathBuf::from("/"),
-            Some(_) | None => at.push(&step),
-        }
-        let found = fs::symlink_metadata(&at)?;
+/// Looks at every place on the way to a file.
+fn search(file: &Path, own: u32) -> io::Result<Option<Exposure>> {
+    way::walk(file, |at, found| {
+        let Some(found) = found else { return ControlFlow::Continue(()) };
         let kind = if found.is_symlink() {
             Kind::Link
         } else if found.is_dir() {
@@ -61,27 +48,11 @@ fn walk(file: &Path, own: u32) -> io::Result<Option<Exposure>> {
             Kind::File
         };
         let place = Place { kind, owner: found.uid(), mode: found.permissions().mode() & 0o7777 };
-        if let Some(fault) = place.fault(own)
-            && !is_read_only(&at)
-        {
-            return Ok(Some(fault.at(&at, place)));
+        match place.fault(own) {
+            Some(fault) if !is_read_only(at) => ControlFlow::Break(fault.at(at, place)),
+            Some(_) | None => ControlFlow::Continue(()),
         }
-        if kind == Kind::Link {
-            links += 1;
-            if links > MOST_LINKS {
-                return Err(io::Error::from(nix::errno::Errno::ELOOP));
-            }
-            ahead.extend(steps(&fs::read_link(&at)?));
-            at.pop();
-        }
-    }
-    Ok(None)
-}
-
-/// The parts of a path, the first one last.
-fn steps(path: &Path) -> Vec<OsString> {
-    let steps = path.components().filter(|step| *step != Component::CurDir);
-    steps.map(|step| step.as_os_str().to_owned()).rev().collect()
+    })
 }
 
 /// Nobody can change what is mounted read-only, whatever its mode; so are the volumes of
@@ -153,6 +124,7 @@ impl Fault {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::symlink;
 
     use nix::unistd::geteuid;

@@ -22,6 +22,17 @@ pub struct Hooks {
     pub quarantine_after: u32,
 }
 
+impl Hooks {
+    /// Every script, of whichever hook.
+    pub fn scripts(&self) -> impl Iterator<Item = &Script> {
+        let before = self.before_lease.iter().map(|hook| &hook.script);
+        let after = self.after_lease.iter().map(|after| &after.hook.script);
+        let lifecycle = self.lifecycle.iter().map(|hook| &hook.script);
+        let repair = self.repair.iter().map(|repair| &repair.script);
+        before.chain(after).chain(lifecycle).chain(repair)
+    }
+}
+
 impl Default for Hooks {
     fn default() -> Self {
         Self {

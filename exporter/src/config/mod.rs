@@ -23,6 +23,8 @@ mod load;
 mod mistake;
 mod nearest;
 mod refusal;
+pub mod watch;
+mod way;
 mod yaml;
 
 use std::collections::BTreeMap;

@@ -18,6 +18,7 @@ use super::machine::{
 use super::standing::{LINGER, Standing};
 use super::status::Publisher;
 use crate::lifecycle::{Lifecycle, Report};
+use crate::service_manager;
 use crate::session::Session;
 use crate::session::bench::Bench;
 use crate::shutdown::Shutdown;
@@ -183,6 +184,7 @@ impl Actor {
 
     fn leave(&mut self, farewell: Farewell) -> Event {
         self.leaving = Some(farewell);
+        service_manager::stopping(self.lifecycle.departure());
         Event::Stop(farewell)
     }
 

@@ -20,7 +20,7 @@ use hooks::Stop;
 
 use super::changes::{Change, plan};
 use super::definition::Definition;
-use super::environment::Facts;
+use super::environment::{Facts, Scene};
 use super::execution::{Executor, Hook, Surroundings, failure, tell};
 use super::shape::{self, Definitions, Nodes};
 use crate::config::Config;
@@ -28,7 +28,7 @@ use crate::config::export::Stage;
 use crate::lease::machine::Changes;
 use crate::session::Session;
 use crate::session::bench::Bench;
-use crate::session::log::{Severity, Source};
+use crate::session::log::{Log, Severity, Source};
 use crate::store::{AppliedDriver, DoneStage, HookEvent, Store, Subject, Write};
 
 /// The drivers in use. Clones are the same.
@@ -350,33 +350,19 @@ impl Work<'_> {
     ///
     /// What has gone wrong.
     async fn run(&self, definition: &Definition, stage: Stage) -> Result<(), String> {
-        let Some(script) = definition.script(stage) else { return Ok(()) };
-        let (path, version) = (definition.path.clone(), definition.version.clone());
-        let this = DoneStage { path: path.clone(), hash: definition.hash(), stage };
-        if self.drivers.lock().done.contains(&this) {
+        let (path, hash) = (definition.path.clone(), definition.hash());
+        let is_done = self.drivers.lock().done.contains(&DoneStage { path, hash, stage });
+        if is_done || definition.script(stage).is_none() {
             return Ok(());
         }
-        let mut facts: Facts = definition.settings();
-        facts.insert("DRIVER_NAME".into(), path.clone());
-        facts.insert("DRIVER_VERSION".into(), version.clone().unwrap_or_default());
-        let subject = Subject::Driver { path, version, hash: this.hash };
-        let event = HookEvent::Driver(stage);
-        let hook = Hook { event, subject, script, facts };
-
         // What is still to be installed is not touched before.
         let drivers = self.drivers;
         let is_installed = |path: &str| drivers.lock().is_installed(path);
         let session = Session::open_between_leases(self.bench, is_installed).await;
-        let (log, stop) = (&self.bench.log, self.stop);
-        let around = Surroundings { scene: session.scene(), log, stop };
-        let outcome = self.executor.run(hook, around, None).await;
+        let (scene, log) = (session.scene(), &self.bench.log);
+        let ran = run_stage(self.executor, definition, stage, scene, log, self.stop).await;
         self.bench.tree().close().await;
-        let Some(outcome) = outcome else { return Ok(()) };
-        match failure(&outcome.ending, script.timeout) {
-            Some(failure) => Err(format!("{} hook {failure}", event.word())),
-            None if outcome.is_success() => Ok(()),
-            None => Err(format!("{} hook was cancelled", event.word())),
-        }
+        ran
     }
 
     fn fail(&self, failures: &mut Vec<Failure>, failure: Failure) {
@@ -391,6 +377,36 @@ impl Work<'_> {
 
 fn joined(errors: &[TreeError]) -> String {
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Runs the hook of a driver's stage, if there is one for this platform.
+///
+/// # Errors
+///
+/// What has gone wrong.
+pub(super) async fn run_stage(
+    executor: &Executor,
+    definition: &Definition,
+    stage: Stage,
+    scene: &Scene,
+    log: &Log,
+    stop: &Stop,
+) -> Result<(), String> {
+    let Some(script) = definition.script(stage) else { return Ok(()) };
+    let (path, version) = (definition.path.clone(), definition.version.clone());
+    let mut facts: Facts = definition.settings();
+    facts.insert("DRIVER_NAME".into(), path.clone());
+    facts.insert("DRIVER_VERSION".into(), version.clone().unwrap_or_default());
+    let subject = Subject::Driver { path, version, hash: definition.hash() };
+    let event = HookEvent::Driver(stage);
+    let hook = Hook { event, subject, script, facts };
+    let around = Surroundings { scene, log, stop };
+    let Some(outcome) = executor.run(hook, around, None).await else { return Ok(()) };
+    match failure(&outcome.ending, script.timeout) {
+        Some(failure) => Err(format!("{} hook {failure}", event.word())),
+        None if outcome.is_success() => Ok(()),
+        None => Err(format!("{} hook was cancelled", event.word())),
+    }
 }
 
 /// The stages before and after a change.
@@ -414,7 +430,6 @@ mod tests {
     use crate::lease::status::Publisher;
     use crate::lifecycle::testing::{config, heard};
     use crate::session::bench::Parts;
-    use crate::session::log::Log;
     use crate::store::{Filter, History, Recovery, StoreError};
 
     /// A bench, its drivers, and the store that remembers them.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use hooks::{Ending, Stop};
 use tokio::sync::watch;
 
+use super::departure;
 use super::{Drivers, ExporterHooks, LeaseHooks, RepairHook, Report, Turn};
 use crate::config::Config;
 use crate::config::hooks::LifecycleEvent;
@@ -96,6 +97,11 @@ impl Lifecycle {
     /// Whether a lease has hooks, and so needs a socket for them.
     pub fn has_lease_hooks(&self) -> bool {
         self.hooks.lease.exist() || self.hooks.exporter.exist(LifecycleEvent::Preemption)
+    }
+
+    /// The longest that it may take until the exporter is gone, once it is told to go.
+    pub fn departure(&self) -> Duration {
+        departure::longest(&self.hooks.config).unwrap_or(departure::REST)
     }
 
     /// How long to wait between two attempts to repair the bench.

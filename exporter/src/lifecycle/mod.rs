@@ -15,6 +15,7 @@
 mod apply;
 pub mod changes;
 pub mod definition;
+pub mod departure;
 mod environment;
 mod execution;
 mod exporter;
@@ -22,6 +23,7 @@ mod lease;
 mod lives;
 mod log_file;
 mod motd;
+pub mod rehearsal;
 mod repair;
 mod shape;
 #[cfg(test)]

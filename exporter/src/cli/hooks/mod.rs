@@ -1,8 +1,9 @@
-//! `hilt hooks`: what hooks have done, and what they have printed.
+//! `hilt hooks`: what hooks have done, what they have printed, and what they would do.
 
 mod history;
 mod logs;
 mod show;
+mod test;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,7 +14,7 @@ use clap::{Args, Subcommand};
 
 use crate::state::{ExporterDir, StateDir};
 
-/// See what hooks have done.
+/// See what hooks have done, or try them.
 #[derive(Debug, Args)]
 pub(super) struct Hooks {
     #[command(subcommand)]
@@ -25,14 +26,21 @@ enum Command {
     History(history::History),
     Logs(logs::Logs),
     Show(show::Show),
+    Test(test::Test),
 }
 
 impl Hooks {
+    /// Whether it prints what the exporter has to say, so that nobody else should.
+    pub(super) fn speaks_for_the_exporter(&self) -> bool {
+        matches!(self.command, Command::Test(_))
+    }
+
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let done = match self.command {
             Command::History(history) => history.run(),
             Command::Logs(logs) => logs.run(),
             Command::Show(show) => show.run(),
+            Command::Test(test) => return test.run(),
         };
         match done {
             Ok(()) => Ok(ExitCode::SUCCESS),
