@@ -55,10 +55,12 @@ impl Report {
     fn write_misses(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut heading = "\nNot reached:\n\n";
         for (part, samples) in &self.parts {
-            let missed = |samples: &&Samples| samples.verdict().is_reached == Some(false);
-            for samples in samples.iter().flatten().filter(missed) {
+            let samples = samples.iter().flatten();
+            let missed = samples.filter(|samples| samples.verdict().is_reached == Some(false));
+            let titles: Vec<_> = missed.map(|samples| samples.row.title).collect();
+            if !titles.is_empty() {
                 let profile = part.profile.unwrap_or("not profiled yet");
-                writeln!(f, "{heading}- {}: {profile}", samples.row.title)?;
+                writeln!(f, "{heading}- {}: {profile}", titles.join("; "))?;
                 heading = "";
             }
         }
