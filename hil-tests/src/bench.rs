@@ -144,12 +144,7 @@ impl Bench {
             "PATH",
             format!("{}:/usr/local/bin:/usr/bin:/bin", self.prepared.reference.display()),
         );
-        for (name, directory) in [
-            ("HOME", "home"),
-            ("XDG_RUNTIME_DIR", "run"),
-            ("TMPDIR", "tmp"),
-            ("STATE_DIRECTORY", "state"),
-        ] {
+        for (name, directory) in [("HOME", "home"), ("XDG_RUNTIME_DIR", "run"), ("TMPDIR", "tmp")] {
             command.env(name, self.path(directory));
         }
         command.env("PYTHONPATH", &self.prepared.scripts);

@@ -73,7 +73,11 @@ pub(crate) fn program(bench: &Bench) -> Result<PathBuf> {
 }
 
 fn command(bench: &Bench) -> Result<Command> {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
     let mut command = bench.command(program(bench)?);
+    // Each is a first start: none goes on where another was stopped.
+    let state = format!("state-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    command.env("STATE_DIRECTORY", bench.path(&state));
     // What a hook may not inherit as it is.
     command.arg("run").envs([("PS1", "$ "), ("TERM", "xterm-256color")]);
     Ok(command)
