@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use exporter::store::{Filter, History, Run, RunStatus, fault};
@@ -39,10 +40,7 @@ impl Bench {
     /// A bench with this configuration, of which `$DIR` is the directory.
     pub(crate) fn new(configuration: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        // Nobody else is given the same port so soon after.
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let bench = Self { directory, port };
+        let bench = Self { directory, port: free_port() };
         bench.configure(configuration);
         bench
     }
@@ -70,6 +68,15 @@ impl Bench {
     pub(crate) fn lines(&self, name: &str) -> Vec<String> {
         let text = fs::read_to_string(self.file(name)).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
+    }
+
+    /// Waits until a file that hooks write ends in this line.
+    pub(crate) async fn written(&self, name: &str, last: &str) {
+        let deadline = Instant::now() + DEADLINE;
+        while self.lines(name).last().map(String::as_str) != Some(last) {
+            assert!(Instant::now() < deadline, "{name} never ends in {last}");
+            sleep(POLL).await;
+        }
     }
 
     /// Starts the exporter, which is to end at this fault point.
@@ -114,6 +121,14 @@ impl Bench {
     }
 }
 
+/// A port that nobody listens on, and that the system gives to nobody who asks for any.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(10_000);
+    let next = || NEXT.fetch_add(1, Ordering::Relaxed);
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    std::iter::repeat_with(next).find(is_free).unwrap()
+}
+
 /// Whether a run did what it should.
 pub(crate) fn is_success(run: &Run) -> bool {
     run.ended.as_ref().is_some_and(|ended| ended.status == RunStatus::Success)
@@ -130,14 +145,22 @@ impl Exporter {
 
     /// Waits for a status.
     pub(crate) async fn wait_for(&mut self, wanted: ExporterStatus) -> GetStatusResponse {
+        self.wait_until(|now| now.status() == wanted).await
+    }
+
+    /// Waits for a status of which this is true.
+    pub(crate) async fn wait_until(
+        &mut self,
+        mut is_wanted: impl FnMut(&GetStatusResponse) -> bool,
+    ) -> GetStatusResponse {
         let mut client = self.client().await.expect("the exporter is running");
         let deadline = Instant::now() + DEADLINE;
         loop {
             let now = client.get_status(GetStatusRequest {}).await.unwrap().into_inner();
-            if now.status() == wanted {
+            if is_wanted(&now) {
                 return now;
             }
-            assert!(Instant::now() < deadline, "{wanted:?} never came; {}", self.said());
+            assert!(Instant::now() < deadline, "it is still {now:?}; {}", self.said());
             sleep(POLL).await;
         }
     }
@@ -189,7 +212,8 @@ impl Exporter {
         panic!("it never listens; {}", self.said());
     }
 
-    fn said(&self) -> String {
+    /// Its log, and that of those before it.
+    pub(crate) fn said(&self) -> String {
         format!("it said:\n{}", fs::read_to_string(&self.said).unwrap_or_default())
     }
 }

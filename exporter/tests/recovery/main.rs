@@ -3,3 +3,5 @@
 
 mod bench;
 mod everywhere;
+mod leftovers;
+mod quarantine;

@@ -98,7 +98,7 @@ impl Machine {
             Some(reason) => {
                 let owed = lease.and_then(|(tenancy, ending)| Some((tenancy, ending?.reason)));
                 let quarantine = Quarantine { reason, cause: Cause::Leases, owed };
-                machine.vacate(Some(quarantine), Then::next_lease())
+                machine.stand_by(Some(quarantine), String::new())
             }
         };
         machine.state = state;

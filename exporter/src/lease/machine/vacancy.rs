@@ -20,7 +20,11 @@ impl Machine {
     }
 
     /// Waits for the next lease, or for repair. Changes that had to wait are made first.
-    fn stand_by(&mut self, quarantine: Option<Quarantine>, text: impl Into<String>) -> Step {
+    pub(super) fn stand_by(
+        &mut self,
+        quarantine: Option<Quarantine>,
+        text: impl Into<String>,
+    ) -> Step {
         let mut effects = match &quarantine {
             None => vec![publish(Status::Available, text)],
             Some(Quarantine { reason, .. }) => {
