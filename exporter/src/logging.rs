@@ -43,7 +43,9 @@ pub fn init(level: LevelFilter, format: Format) -> Result<(), TryInitError> {
     let registry = tracing_subscriber::registry().with(wanted(level)).with(ExporterLogs);
     let printed = printed::layer().with_writer(std::io::stderr).with_target(false);
     if json {
-        registry.with(printed.json().flatten_event(true)).try_init()
+        // The list of spans ends with the current one.
+        let printed = printed.json().flatten_event(true).with_current_span(false);
+        registry.with(printed).try_init()
     } else {
         registry.with(printed.with_ansi(std::io::stderr().is_terminal())).try_init()
     }
@@ -120,7 +122,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for ExporterLogs {
         let Some(log) = log else { return };
         let mut message = Message::default();
         event.record(&mut message);
-        message.fields.extend(call.driver.map(|driver| ("driver".to_owned(), driver)));
+        message.fields.extend(call.driver.map(|driver| ("driver", driver)));
         let metadata = event.metadata();
         let is_driver = metadata.target().starts_with("drivers");
         log.push(Record {
@@ -161,7 +163,7 @@ impl Visit for CallFields {
 #[derive(Debug, Default)]
 struct Message {
     text: String,
-    fields: Vec<(String, String)>,
+    fields: Vec<(&'static str, String)>,
 }
 
 impl Visit for Message {
@@ -180,7 +182,7 @@ impl Message {
             // Writing to a string can't fail.
             write!(self.text, "{value}").ok();
         } else {
-            self.fields.push((field.name().to_owned(), value));
+            self.fields.push((field.name(), value));
         }
     }
 }
@@ -206,13 +208,13 @@ mod tests {
         let record = one.reader().next().await;
         assert_eq!(record.message, "about one");
         assert_eq!((record.severity, record.source), (Severity::Info, Source::System));
-        assert_eq!(record.fields, [("attempt".to_owned(), "2".to_owned())]);
+        assert_eq!(record.fields, [("attempt", "2".to_owned())]);
 
         let record = two.reader().next().await;
         assert_eq!(record.message, "about two");
         assert_eq!((record.severity, record.source), (Severity::Warning, Source::Driver));
         assert_eq!(record.driver_type.as_deref(), Some("power"));
         assert_eq!(record.operation.as_deref(), Some("on"));
-        assert_eq!(record.fields, [("driver".to_owned(), "board.power".to_owned())]);
+        assert_eq!(record.fields, [("driver", "board.power".to_owned())]);
     }
 }

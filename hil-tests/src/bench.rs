@@ -144,12 +144,7 @@ impl Bench {
             "PATH",
             format!("{}:/usr/local/bin:/usr/bin:/bin", self.prepared.reference.display()),
         );
-        for (name, directory) in [
-            ("HOME", "home"),
-            ("XDG_RUNTIME_DIR", "run"),
-            ("TMPDIR", "tmp"),
-            ("STATE_DIRECTORY", "state"),
-        ] {
+        for (name, directory) in [("HOME", "home"), ("XDG_RUNTIME_DIR", "run"), ("TMPDIR", "tmp")] {
             command.env(name, self.path(directory));
         }
         command.env("PYTHONPATH", &self.prepared.scripts);
@@ -183,7 +178,7 @@ impl Bench {
     }
 
     /// The living processes that carry the mark of this bench.
-    fn processes(&self) -> Vec<Pid> {
+    pub(crate) fn processes(&self) -> Vec<Pid> {
         let mark = format!("{MARK}={}", self.directory.path().display());
         let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
         entries

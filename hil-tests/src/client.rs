@@ -30,6 +30,11 @@ impl<'b> Client<'b> {
         Self { bench, address, passphrase, certificate }
     }
 
+    /// The address that it connects to.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The same client with another passphrase, or none.
     pub(crate) fn with_passphrase(&self, passphrase: Option<&'static str>) -> Self {
         Self { passphrase, ..self.clone() }

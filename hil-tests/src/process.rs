@@ -41,6 +41,12 @@ impl Process {
     /// Starts `command` with no input; `title` is what messages call it.
     pub(crate) fn start(title: &str, mut command: Command) -> Result<Self> {
         command.stdin(Stdio::null());
+        Self::spawn_heard(title, command)
+    }
+
+    /// Starts `command` with no input and an output that is lost.
+    pub(crate) fn start_unheard(title: &str, mut command: Command) -> Result<Self> {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         Self::spawn(title, command)
     }
 
@@ -50,22 +56,29 @@ impl Process {
         mut command: Command,
     ) -> Result<(Self, ChildStdin)> {
         command.stdin(Stdio::piped());
-        let mut process = Self::spawn(title, command)?;
+        let mut process = Self::spawn_heard(title, command)?;
         let input = process.child.stdin.take().context("the input was piped")?;
         Ok((process, input))
     }
 
+    fn spawn_heard(title: &str, mut command: Command) -> Result<Self> {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::spawn(title, command)
+    }
+
     fn spawn(title: &str, mut command: Command) -> Result<Self> {
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command.kill_on_drop(true);
         let mut child = command.spawn().with_context(|| format!("starting {title}"))?;
         let id = child.id().context("a child that nobody waited for has a pid")?;
         let pid = Pid::from_raw(id.cast_signed());
         let (sender, output) = watch::channel(Output::default());
         let mut readers = JoinSet::new();
-        let stdout = child.stdout.take().context("the output was piped")?;
-        let stderr = child.stderr.take().context("the output was piped")?;
-        readers.spawn(read(stdout, sender.clone(), |output| &mut output.stdout));
-        readers.spawn(read(stderr, sender, |output| &mut output.stderr));
+        if let Some(stdout) = child.stdout.take() {
+            readers.spawn(read(stdout, sender.clone(), |output| &mut output.stdout));
+        }
+        if let Some(stderr) = child.stderr.take() {
+            readers.spawn(read(stderr, sender, |output| &mut output.stderr));
+        }
         Ok(Self { title: title.to_owned(), child, pid, output, readers })
     }
 

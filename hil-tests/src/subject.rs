@@ -1,4 +1,4 @@
-//! The exporters that a case can be tried on, and how one is started.
+//! The exporters that can be tried, and how one is started.
 
 use std::env;
 use std::fmt;
@@ -24,6 +24,9 @@ pub(crate) enum Subject {
     Python,
     /// `hilt run`.
     Hilt,
+    /// The benchmark's own server with nothing behind it: no exporter can be faster. No case is
+    /// tried on it.
+    Bare,
 }
 
 impl fmt::Display for Subject {
@@ -31,6 +34,7 @@ impl fmt::Display for Subject {
         f.write_str(match self {
             Self::Python => "python",
             Self::Hilt => "hilt",
+            Self::Bare => "bare",
         })
     }
 }
@@ -52,17 +56,28 @@ pub(crate) fn run(bench: &Bench, arguments: &[&str]) -> Result<Process> {
     bench.start(&format!("{} run {}", bench.subject(), arguments.join(" ")), command)
 }
 
-fn command(bench: &Bench) -> Result<Command> {
+/// Where its program is.
+pub(crate) fn program(bench: &Bench) -> Result<PathBuf> {
     let program = match bench.subject() {
         Subject::Python => bench.prepared().reference.join("jmp"),
         Subject::Hilt => bench.prepared().built.join("hilt"),
+        // The benchmark serves if it is called as an exporter is.
+        Subject::Bare => env::current_exe().context("finding this program")?,
     };
     ensure!(
         program.is_file(),
         "{} is missing: run hil-tests/run, which builds it",
         program.display()
     );
-    let mut command = bench.command(program);
+    Ok(program)
+}
+
+fn command(bench: &Bench) -> Result<Command> {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let mut command = bench.command(program(bench)?);
+    // Each is a first start: none goes on where another was stopped.
+    let state = format!("state-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    command.env("STATE_DIRECTORY", bench.path(&state));
     // What a hook may not inherit as it is.
     command.arg("run").envs([("PS1", "$ "), ("TERM", "xterm-256color")]);
     Ok(command)
@@ -103,6 +118,7 @@ pub(crate) struct Start<'b> {
     config: String,
     passphrase: Option<&'static str>,
     certificate: Option<Certificate>,
+    heard: bool,
 }
 
 /// A self-signed certificate and its key, as files.
@@ -125,9 +141,23 @@ impl<'b> Start<'b> {
         self
     }
 
+    /// Lets it print without anybody listening, which would take time from it.
+    pub(crate) const fn unheard(mut self) -> Self {
+        self.heard = false;
+        self
+    }
+
     /// Starts it, and returns as soon as it accepts connections, which may be while its beforeLease
     /// hook runs.
     pub(crate) async fn start(self) -> Result<Exporter<'b>> {
+        let mut exporter = self.launch()?;
+        let accepts = accepts(exporter.address(), &mut exporter.process);
+        patiently("the exporter to accept connections", accepts).await??;
+        Ok(exporter)
+    }
+
+    /// Starts it, and does not wait for anything.
+    pub(crate) fn launch(self) -> Result<Exporter<'b>> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let config = self.bench.write("exporter.yaml", &self.config)?;
         let mut command = command(self.bench)?;
@@ -145,9 +175,12 @@ impl<'b> Start<'b> {
         if let Some(passphrase) = self.passphrase {
             command.args(["--passphrase", passphrase]);
         }
-        let mut process =
-            self.bench.start(&format!("the exporter ({})", self.bench.subject()), command)?;
-        patiently("the exporter to accept connections", accepts(address, &mut process)).await??;
+        let title = format!("the exporter ({})", self.bench.subject());
+        let process = if self.heard {
+            self.bench.start(&title, command)?
+        } else {
+            Process::start_unheard(&title, command)?
+        };
         let client = Client::new(
             self.bench,
             address,
@@ -184,7 +217,12 @@ impl<'b> Exporter<'b> {
 
     /// The same with more to say about it.
     pub(crate) fn with(bench: &'b Bench, body: &str) -> Start<'b> {
-        Start { bench, config: config(body), passphrase: None, certificate: None }
+        Start { bench, config: config(body), passphrase: None, certificate: None, heard: true }
+    }
+
+    /// Where it listens, or will.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.client.address()
     }
 
     /// The client that knows where it listens and how to be let in.

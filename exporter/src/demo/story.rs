@@ -100,7 +100,7 @@ impl Story {
             Said::Client(line) => return Ok(self.screen.line(at, Voice::Client, line)?),
         };
         let field =
-            |name| record.fields.iter().find(|(key, _)| key == name).map(|(_, value)| value);
+            |name: &str| record.fields.iter().find(|(key, _)| *key == name).map(|(_, value)| value);
         let (voice, text) = match record.source {
             Source::BeforeLeaseHook | Source::AfterLeaseHook => {
                 self.counts.lines += 1;

@@ -49,6 +49,9 @@ const KEEPALIVE_ANSWER: Duration = Duration::from_secs(40);
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 
+/// How long a frame of a client may be: a chunk of an image in one piece, not in 16.
+const LONGEST_FRAME: u32 = 256 * 1024;
+
 /// Where connections come in.
 #[expect(missing_debug_implementations, reason = "a TLS acceptor has none")]
 pub enum Listener {
@@ -75,12 +78,7 @@ pub async fn serve(
     let guard = Guard { passphrase };
     let span = bench.span.clone();
     let service = Service::new(bench);
-    let server = Server::builder()
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
-        .tcp_nodelay(true)
+    let server = server()
         .add_service(ExporterServiceServer::with_interceptor(service.clone(), guard.clone()))
         .add_service(RouterServiceServer::with_interceptor(service, guard))
         .serve_with_incoming_shutdown(
@@ -96,6 +94,17 @@ pub async fn serve(
         () = last_calls => Ok(()),
         never = accept.instrument(span) => match never {},
     }
+}
+
+/// A server with the transport settings of every door.
+pub fn server() -> Server {
+    Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(LONGEST_FRAME)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
+        .tcp_nodelay(true)
 }
 
 /// Accepts connections and passes them to the server.

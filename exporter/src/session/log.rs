@@ -30,7 +30,7 @@ pub struct Record {
     /// The method that was called.
     pub operation: Option<String>,
     /// Whatever else is known, by name.
-    pub fields: Vec<(String, String)>,
+    pub fields: Vec<(&'static str, String)>,
 }
 
 /// How bad it is, under the names that clients know.
@@ -116,17 +116,19 @@ impl Log {
         ring.bytes += record.size();
         ring.records.push_back(Arc::new(record));
         while ring.records.len() > MOST_RECORDS || ring.bytes > MOST_BYTES {
-            let Some(oldest) = ring.records.pop_front() else { break };
-            ring.bytes -= oldest.size();
-            ring.first += 1;
+            ring.forget_oldest();
         }
         drop(ring);
         self.shared.grown.notify_waiters();
     }
 
-    /// A lease begins: later readers hear nothing of what came before.
+    /// A lease begins: later readers hear nothing of what came before. The lease before it is kept for
+    /// readers that are still on their way.
     pub fn begin_lease(&self) {
         let mut ring = self.shared.lock();
+        while ring.first < ring.start {
+            ring.forget_oldest();
+        }
         ring.start = ring.end();
     }
 
@@ -174,6 +176,13 @@ impl Shared {
 }
 
 impl Ring {
+    fn forget_oldest(&mut self) {
+        if let Some(oldest) = self.records.pop_front() {
+            self.bytes -= oldest.size();
+        }
+        self.first += 1;
+    }
+
     /// The number that the next record will have.
     fn end(&self) -> u64 {
         self.first + self.records.len() as u64
@@ -227,6 +236,26 @@ mod tests {
         log.begin_lease();
         say(&log, "next lease");
         assert_eq!(hear(&mut late, 1).await, ["next lease"], "a reader goes on across leases");
+    }
+
+    #[tokio::test]
+    async fn two_leases_are_kept_at_most() {
+        let log = Log::default();
+        let mut slow = log.reader();
+        for lease in 0..100 {
+            log.begin_lease();
+            say(&log, &format!("lease {lease}"));
+        }
+        assert_eq!(
+            hear(&mut slow, 3).await,
+            [
+                "98 log lines are missing here: they came faster than they were read",
+                "lease 98",
+                "lease 99"
+            ]
+        );
+        let ring = log.shared.lock();
+        assert_eq!(ring.bytes, ring.records.iter().map(|record| record.size()).sum::<usize>());
     }
 
     #[tokio::test]

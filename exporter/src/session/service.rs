@@ -271,7 +271,11 @@ fn log_response(record: &Record) -> LogStreamResponse {
         driver_type: record.driver_type.clone(),
         operation: record.operation.clone(),
         timestamp: record.time.duration_since(UNIX_EPOCH).ok().map(|_| record.time.into()),
-        structured_fields: record.fields.iter().cloned().collect(),
+        structured_fields: record
+            .fields
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect(),
     }
 }
 
@@ -297,5 +301,72 @@ impl From<status::Status> for ExporterStatus {
             status::Status::BeforeLeaseHookFailed => Self::BeforeLeaseHookFailed,
             status::Status::AfterLeaseHookFailed => Self::AfterLeaseHookFailed,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+    use tonic::metadata::MetadataValue;
+
+    use super::*;
+
+    /// Metadata with these values of `request`, as far as HTTP can carry them.
+    fn requests(values: &[Vec<u8>]) -> MetadataMap {
+        let mut metadata = MetadataMap::new();
+        for value in values {
+            if let Ok(value) = MetadataValue::try_from(value.as_slice()) {
+                metadata.append("request", value);
+            }
+        }
+        metadata
+    }
+
+    /// Text that may be JSON, and often is nearly what is expected.
+    fn nearly() -> impl Strategy<Value = Vec<u8>> {
+        const NEARLY: &str = concat!(
+            r#"[{](("(kind|uuid|method|x_jmp_content_encoding)""#,
+            r#":("(driver|resource|connect|\\u00e9|é)?"|null|-1|[{]"kind":[}]|\[\])),?){0,4}[}]?"#
+        );
+        prop_oneof![
+            NEARLY.prop_map(String::into_bytes),
+            proptest::collection::vec(any::<u8>(), 0..64),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_request_is_understood_or_refused_with_an_example(values in proptest::collection::vec(nearly(), 0..3)) {
+            if let Err(status) = stream_request(&requests(&values)) {
+                prop_assert_eq!(status.code(), tonic::Code::InvalidArgument);
+                prop_assert!(status.message().starts_with("metadata 'request': "));
+                prop_assert!(status.message().contains("\"kind\": \"driver\""));
+            }
+        }
+
+        #[test]
+        fn the_last_request_counts(before: String, uuid: String, method: String, encoding: Option<String>) {
+            let driver = json!({"kind": "driver", "uuid": &uuid, "method": &method});
+            let resource = json!({"kind": "resource", "uuid": &uuid, "x_jmp_content_encoding": &encoding});
+            let [driver, resource] = [driver, resource].map(|json| {
+                stream_request(&requests(&[before.clone().into_bytes(), escaped(&json)]))
+            });
+            prop_assert_eq!(driver.unwrap(), handle::StreamRequest::Driver { uuid: uuid.clone(), method });
+            let expected = handle::StreamRequest::Resource { uuid, x_jmp_content_encoding: encoding };
+            prop_assert_eq!(resource.unwrap(), expected);
+        }
+    }
+
+    /// JSON in ASCII, as the reference's client writes it.
+    fn escaped(json: &serde_json::Value) -> Vec<u8> {
+        let mut escaped = String::new();
+        for unit in json.to_string().encode_utf16() {
+            match u8::try_from(unit) {
+                Ok(byte @ b' '..=b'~') => escaped.push(char::from(byte)),
+                _ => escaped.push_str(&format!("\\u{unit:04x}")),
+            }
+        }
+        escaped.into_bytes()
     }
 }

@@ -75,11 +75,17 @@ impl Database {
         recover(&mut self.connection).map_err(|error| StoreError::of_database(&self.path, error))
     }
 
-    /// Makes changes, all or none.
-    pub(super) fn write(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+    /// Makes changes, all or none, that lead from one state to another.
+    pub(super) fn write(
+        &mut self,
+        writes: &[Write],
+        old: &Recovery,
+        new: &Recovery,
+    ) -> Result<(), StoreError> {
         self.transact(|connection| {
             let now = Timestamp::now();
-            writes.iter().try_for_each(|write| rows::write(connection, write, now))
+            writes.iter().try_for_each(|write| rows::record(connection, write, now))?;
+            rows::settle(connection, old, new)
         })
     }
 
@@ -99,7 +105,7 @@ impl Database {
         })?;
         self.transact(|connection| {
             let mut ended = runs.map(|(_, ended)| ended);
-            ended.try_for_each(|ended| rows::end(connection, ended))
+            ended.try_for_each(|ended| rows::keep_output(connection, ended))
         })
     }
 
@@ -177,6 +183,18 @@ fn identity(file: &Metadata) -> (u64, u64) {
 }
 
 #[cfg(test)]
+impl Database {
+    /// Makes the first changes in a new database.
+    pub(super) fn write_first(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        let mut new = Recovery::default();
+        for write in writes {
+            new.apply(write);
+        }
+        self.write(writes, &Recovery::default(), &new)
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use tempfile::TempDir;
 
@@ -202,7 +220,7 @@ mod tests {
         let mut database = Database::open(dir.path()).unwrap();
         database.connection.pragma_update(None, "max_page_count", 1).unwrap();
         let writes = [Write::FailuresInARow(1), driver("x".repeat(1 << 20))];
-        let refused = database.write(&writes).unwrap_err();
+        let refused = database.write_first(&writes).unwrap_err();
         assert!(matches!(refused, StoreError::Full { .. }), "{refused:?}");
         assert_eq!(database.recover().unwrap(), Recovery::default());
     }
@@ -218,7 +236,7 @@ mod tests {
             lease: None,
             started: Timestamp::now(),
         };
-        database.write(&[Write::RunBegun(begun.clone())]).unwrap();
+        database.write_first(&[Write::RunBegun(begun.clone())]).unwrap();
         let mut output = Capture::default();
         output.push(&"x".repeat(1 << 20));
         let ended = RunEnded {
@@ -242,10 +260,10 @@ mod tests {
         let dir = TempDir::new().unwrap();
         let mut database = Database::open(dir.path()).unwrap();
         fs::remove_file(&database.path).unwrap();
-        let refused = database.write(&[]).unwrap_err();
+        let refused = database.write_first(&[]).unwrap_err();
         assert!(matches!(refused, StoreError::Io { .. }), "{refused:?}");
         fs::write(&database.path, "").unwrap();
-        let refused = database.write(&[]).unwrap_err();
+        let refused = database.write_first(&[]).unwrap_err();
         assert!(matches!(refused, StoreError::Damaged { .. }), "{refused:?}");
     }
 }

@@ -91,11 +91,12 @@ pub struct DoneStage {
 }
 
 impl Recovery {
-    /// What is left once `write` has been made, too. Returns the beginning of a run that has ended.
-    pub(super) fn apply(&mut self, write: &Write) -> Option<RunBegun> {
+    /// What is left once `write` has been made, too. Returns a run that has ended with it.
+    pub(super) fn apply<'w>(&mut self, write: &'w Write) -> Option<(RunBegun, &'w RunEnded)> {
         match write {
             Write::Lease(lease, progress) => {
-                if self.lease.as_ref().is_none_or(|(known, _)| known.id != lease.id) {
+                let is_known = self.lease.as_ref().is_some_and(|(known, _)| known.id == lease.id);
+                if !is_known || *progress == Progress::Over {
                     self.ended.clear();
                 }
                 self.lease = (*progress != Progress::Over).then(|| (lease.clone(), *progress));
@@ -105,7 +106,7 @@ impl Recovery {
                 let position = self.unfinished_runs.iter().position(|run| run.id == ended.id)?;
                 let begun = self.unfinished_runs.remove(position);
                 self.note_end(&begun, ended);
-                return Some(begun);
+                return Some((begun, ended));
             }
             Write::DriverApplied(driver) => {
                 self.stages.retain(|done| done.path != driver.path);

@@ -145,7 +145,7 @@ mod tests {
             let lease = Lease { id, name, client, context: [].into() };
             writes.push(Write::Lease(lease, progress));
         }
-        database.write(&writes).unwrap();
+        database.write_first(&writes).unwrap();
         let count = |database: &Database, table| -> i64 {
             let sql = format!("SELECT count(*) FROM {table}");
             database.connection().query_row(&sql, [], |row| row.get(0)).unwrap()
@@ -166,7 +166,7 @@ mod tests {
         let dir = TempDir::new().unwrap();
         let mut database = Database::open(dir.path()).unwrap();
         for letter in ["a", "b", "c"] {
-            database.write(&run(SignedDuration::ZERO, letter)).unwrap();
+            database.write_first(&run(SignedDuration::ZERO, letter)).unwrap();
         }
         let forgotten = || Output { omitted: 1000, ..Output::default() };
         for (size, left) in [

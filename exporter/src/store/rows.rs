@@ -23,8 +23,8 @@ pub(super) const BEGUN: &str =
     "run.id, run.event, run.subject_kind, run.subject, run.version, run.lease, run.started,
     run.hash";
 
-/// Makes one change.
-pub(super) fn write(
+/// Adds a change to the history.
+pub(super) fn record(
     connection: &Connection,
     write: &Write,
     now: Timestamp,
@@ -32,20 +32,44 @@ pub(super) fn write(
     match write {
         Write::Lease(of, progress) => lease(connection, of, *progress, now),
         Write::RunBegun(run) => begin(connection, run),
-        Write::RunEnded(run) => end(connection, run),
-        Write::DriverApplied(driver) => apply(connection, driver),
-        Write::DriverRemoved { path } => {
-            run(connection, "DELETE FROM stage WHERE path = ?1", [path])?;
-            run(connection, "DELETE FROM driver WHERE path = ?1", [path])
+        Write::RunEnded(run) => {
+            conclude(connection, run)?;
+            keep_output(connection, run)
         }
-        Write::Quarantined { reason, since } => quarantine(connection, Some((reason, *since))),
-        Write::QuarantineLifted => quarantine(connection, None),
-        Write::FailuresInARow(count) => failures(connection, *count),
-        Write::Process(mark) => process(connection, Some(*mark)),
+        Write::DriverApplied(_)
+        | Write::DriverRemoved { .. }
+        | Write::Quarantined { .. }
+        | Write::QuarantineLifted
+        | Write::FailuresInARow(_)
+        | Write::Process(_) => Ok(()),
     }
 }
 
-/// Makes all but the history say what `state` does.
+/// Makes the present, which was `old`, what `new` says: all that is not history.
+pub(super) fn settle(
+    connection: &Connection,
+    old: &Recovery,
+    new: &Recovery,
+) -> rusqlite::Result<()> {
+    if old.drivers != new.drivers {
+        run(connection, "DELETE FROM driver", [])?;
+        new.drivers.iter().try_for_each(|one| driver(connection, one))?;
+    }
+    if old.ended != new.ended {
+        run(connection, "DELETE FROM ended", [])?;
+        new.ended.iter().try_for_each(|(event, end)| ended(connection, *event, *end))?;
+    }
+    if old.stages != new.stages {
+        run(connection, "DELETE FROM stage", [])?;
+        new.stages.iter().try_for_each(|one| stage(connection, one))?;
+    }
+    let rest = |state: &Recovery| {
+        (state.quarantine.clone(), state.repaired, state.failures, state.process)
+    };
+    if rest(old) != rest(new) { bench(connection, new) } else { Ok(()) }
+}
+
+/// Makes the present what `state` says, whatever it was, and the lease in it the present one.
 pub(super) fn restore(
     connection: &Connection,
     state: &Recovery,
@@ -56,18 +80,12 @@ pub(super) fn restore(
         None => only_current(connection, "", now)?,
     }
     state.unfinished_runs.iter().try_for_each(|run| begin(connection, run))?;
-    run(connection, "DELETE FROM driver", [])?;
-    state.drivers.iter().try_for_each(|driver| apply(connection, driver))?;
-    quarantine(connection, state.quarantine.as_ref().map(|(reason, since)| (&**reason, *since)))?;
-    run(connection, "DELETE FROM stage", [])?;
-    state.stages.iter().try_for_each(|done| stage(connection, done))?;
-    process(connection, state.process)?;
-    failures(connection, state.failures)
+    settle(connection, &read_back(connection)?, state)
 }
 
-/// Why the bench is out of service, since when; failures in a row; the mark of its processes; and
-/// whether it was repaired since.
-type BenchRow = (Option<String>, Option<i64>, u32, Option<String>, bool);
+/// Why the bench is out of service, since when, and whether it was repaired since; failures in a row;
+/// and the mark of its processes.
+type BenchRow = (Option<String>, Option<i64>, bool, u32, Option<String>);
 
 /// Everything that the last process has left.
 pub(super) fn read_back(connection: &Connection) -> rusqlite::Result<Recovery> {
@@ -75,20 +93,17 @@ pub(super) fn read_back(connection: &Connection) -> rusqlite::Result<Recovery> {
                  WHERE progress <> 'over' ORDER BY changed DESC LIMIT 1";
     let runs = format!("SELECT {BEGUN} FROM run WHERE status IS NULL ORDER BY number");
     let drivers = "SELECT path, type_name, version, hash, definition FROM driver ORDER BY path";
-    let bench = "SELECT quarantine_reason, quarantine_since, failures, process,
-                     EXISTS (SELECT 1 FROM run WHERE run.event = 'repair'
-                             AND run.status = 'success' AND run.started >= quarantine_since)
-                 FROM bench";
-    let (reason, since, failures, process, repaired): BenchRow =
+    let bench =
+        "SELECT quarantine_reason, quarantine_since, repaired, failures, process FROM bench";
+    let (reason, since, repaired, failures, process): BenchRow =
         connection.query_row(bench, [], |row| row.try_into())?;
-    let lease = connection.query_row(lease, [], lease_of).optional()?;
     Ok(Recovery {
-        ended: match &lease {
-            Some((lease, _)) => ended_of(connection, lease.id)?,
-            None => Vec::new(),
-        },
-        lease,
-        process: process.map(|text| uuid(3, &text)).transpose()?,
+        lease: connection.query_row(lease, [], lease_of).optional()?,
+        ended: connection
+            .prepare("SELECT event, exit_code, signal FROM ended ORDER BY number")?
+            .query_map([], end_of)?
+            .collect::<Result<_, _>>()?,
+        process: process.map(|text| uuid(4, &text)).transpose()?,
         stages: connection
             .prepare("SELECT path, hash, event FROM stage ORDER BY path, event")?
             .query_map([], done_stage)?
@@ -134,42 +149,35 @@ pub(super) fn begin(connection: &Connection, begun: &RunBegun) -> rusqlite::Resu
     )
 }
 
-/// A run ends, unless it was never begun.
-pub(super) fn end(connection: &Connection, ended: &RunEnded) -> rusqlite::Result<()> {
-    let find = format!("SELECT {BEGUN} FROM run WHERE id = ?1");
-    let begun =
-        connection.prepare_cached(&find)?.query_row([ended.id.to_string()], begun).optional()?;
-    if let Some(done) = begun.and_then(|begun| DoneStage::of(&begun, ended)) {
-        stage(connection, &done)?;
-    }
-    let Some(number) = conclude(connection, ended)? else { return Ok(()) };
+/// A run ends, unless it was never begun. Its output is not kept yet.
+pub(super) fn conclude(connection: &Connection, ended: &RunEnded) -> rusqlite::Result<()> {
+    run(
+        connection,
+        "UPDATE run SET status = ?2, exit_code = ?3, signal = ?4, detail = ?5, duration = ?6
+         WHERE id = ?1",
+        params![
+            ended.id.to_string(),
+            ended.status.word(),
+            ended.exit_code,
+            ended.signal,
+            ended.detail,
+            i64::try_from(ended.duration.as_nanos()).unwrap_or(i64::MAX),
+        ],
+    )
+}
+
+/// Keeps the output of a run, unless it was never begun.
+pub(super) fn keep_output(connection: &Connection, ended: &RunEnded) -> rusqlite::Result<()> {
+    let id = ended.id.to_string();
     let Output { head, tail, omitted } = &ended.output;
     run(
         connection,
-        "INSERT OR REPLACE INTO output (run, head, tail, omitted) VALUES (?1, ?2, ?3, ?4)",
-        params![number, head, tail, i64::try_from(*omitted).unwrap_or(i64::MAX)],
+        "INSERT OR REPLACE INTO output (run, head, tail, omitted)
+         SELECT number, ?2, ?3, ?4 FROM run WHERE id = ?1",
+        params![id, head, tail, i64::try_from(*omitted).unwrap_or(i64::MAX)],
     )?;
     let kept = i64::try_from(ended.output.kept()).unwrap_or(i64::MAX);
-    run(connection, "UPDATE run SET kept = ?2 WHERE number = ?1", params![number, kept])
-}
-
-/// A run ends, of which the output is not kept, or not yet. Returns its number if it was begun.
-pub(super) fn conclude(connection: &Connection, ended: &RunEnded) -> rusqlite::Result<Option<i64>> {
-    let values = params![
-        ended.id.to_string(),
-        ended.status.word(),
-        ended.exit_code,
-        ended.signal,
-        ended.detail,
-        i64::try_from(ended.duration.as_nanos()).unwrap_or(i64::MAX),
-    ];
-    connection
-        .prepare_cached(
-            "UPDATE run SET status = ?2, exit_code = ?3, signal = ?4, detail = ?5, duration = ?6
-             WHERE id = ?1 RETURNING number",
-        )?
-        .query_row(values, |row| row.get(0))
-        .optional()
+    run(connection, "UPDATE run SET kept = ?2 WHERE id = ?1", params![id, kept])
 }
 
 /// A run ends because its exporter did. Nobody knows how long it took.
@@ -271,32 +279,30 @@ fn only_current(connection: &Connection, id: &str, now: Timestamp) -> rusqlite::
     )
 }
 
-fn apply(connection: &Connection, driver: &AppliedDriver) -> rusqlite::Result<()> {
-    let AppliedDriver { path, type_name, version, hash, definition } = driver;
-    run(connection, "DELETE FROM stage WHERE path = ?1", [path])?;
+fn bench(connection: &Connection, state: &Recovery) -> rusqlite::Result<()> {
+    let (reason, since) = state.quarantine.clone().unzip();
     run(
         connection,
-        "INSERT OR REPLACE INTO driver (path, type_name, version, hash, definition)
+        "UPDATE bench SET quarantine_reason = ?1, quarantine_since = ?2, repaired = ?3,
+             failures = ?4, process = ?5",
+        params![
+            reason,
+            since.map(nanoseconds),
+            state.repaired,
+            state.failures,
+            state.process.map(|mark| mark.to_string()),
+        ],
+    )
+}
+
+fn driver(connection: &Connection, driver: &AppliedDriver) -> rusqlite::Result<()> {
+    let AppliedDriver { path, type_name, version, hash, definition } = driver;
+    run(
+        connection,
+        "INSERT INTO driver (path, type_name, version, hash, definition)
          VALUES (?1, ?2, ?3, ?4, ?5)",
         params![path, type_name, version, hash, definition],
     )
-}
-
-fn quarantine(
-    connection: &Connection,
-    quarantine: Option<(&str, Timestamp)>,
-) -> rusqlite::Result<()> {
-    let (reason, since) = quarantine.unzip();
-    run(
-        connection,
-        "UPDATE bench SET quarantine_reason = ?1, quarantine_since = ?2",
-        params![reason, since.map(nanoseconds)],
-    )
-}
-
-fn process(connection: &Connection, mark: Option<Uuid>) -> rusqlite::Result<()> {
-    let mark = mark.map(|mark| mark.to_string());
-    run(connection, "UPDATE bench SET process = ?1", [mark])
 }
 
 /// A stage of a change is done, the change is not.
@@ -318,28 +324,27 @@ fn done_stage(row: &Row<'_>) -> rusqlite::Result<DoneStage> {
     Ok(DoneStage { path: row.get(0)?, hash: row.get(1)?, stage: word(row, 2, of_word)? })
 }
 
-/// How a lease's hooks ended, as far as they did so by themselves.
-fn ended_of(connection: &Connection, lease: Uuid) -> rusqlite::Result<Vec<(HookEvent, End)>> {
-    let mut ends = connection.prepare(
-        "SELECT event, status, exit_code, signal FROM run
-         WHERE lease = ?1 AND status IS NOT NULL ORDER BY number",
-    )?;
-    let ends = ends.query_map([lease.to_string()], |row| {
-        let status = word(row, 1, RunStatus::of_word)?;
-        let end = End::of(status, row.get(2)?, row.get(3)?);
-        Ok((word(row, 0, HookEvent::of_word)?, end))
-    })?;
-    let mut known = Vec::new();
-    for end in ends {
-        if let (event, Some(end)) = end? {
-            known.push((event, end));
-        }
-    }
-    Ok(known)
+/// A hook of the present lease has ended by itself.
+fn ended(connection: &Connection, event: HookEvent, end: End) -> rusqlite::Result<()> {
+    let (exit_code, signal) = match end {
+        End::Exited(code) => (Some(code), None),
+        End::Signaled(signal) => (None, Some(signal)),
+        End::TimedOut => (None, None),
+    };
+    run(
+        connection,
+        "INSERT INTO ended (event, exit_code, signal) VALUES (?1, ?2, ?3)",
+        params![event.word(), exit_code, signal],
+    )
 }
 
-fn failures(connection: &Connection, count: u32) -> rusqlite::Result<()> {
-    run(connection, "UPDATE bench SET failures = ?1", [count])
+fn end_of(row: &Row<'_>) -> rusqlite::Result<(HookEvent, End)> {
+    let end = match (row.get(1)?, row.get(2)?) {
+        (Some(code), _) => End::Exited(code),
+        (None, Some(signal)) => End::Signaled(signal),
+        (None, None) => End::TimedOut,
+    };
+    Ok((word(row, 0, HookEvent::of_word)?, end))
 }
 
 /// Runs a statement, prepared at its first use.

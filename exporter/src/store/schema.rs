@@ -16,10 +16,11 @@ CREATE TABLE bench (
     opened            INTEGER,           -- when a process last began to use the database
     quarantine_reason TEXT,
     quarantine_since  INTEGER,
+    repaired          INTEGER NOT NULL,  -- 1: the repair hook has succeeded since
     failures          INTEGER NOT NULL,  -- in a row
     process           TEXT               -- the mark of what the last process has started
 ) STRICT;
-INSERT INTO bench (id, failures) VALUES (1, 0);
+INSERT INTO bench (id, repaired, failures) VALUES (1, 0, 0);
 
 CREATE TABLE lease (
     id       TEXT PRIMARY KEY,
@@ -61,7 +62,6 @@ CREATE TABLE run (
     duration     INTEGER,                -- nanoseconds
     kept         INTEGER                 -- bytes of its output
 ) STRICT;
-CREATE INDEX run_lease ON run (lease) WHERE lease IS NOT NULL;
 CREATE INDEX run_started ON run (started);
 CREATE INDEX run_unfinished ON run (number) WHERE status IS NULL;
 
@@ -80,6 +80,13 @@ CREATE TABLE driver (
     definition TEXT NOT NULL
 ) STRICT;
 
+CREATE TABLE ended (                     -- of the hooks of the present lease
+    number    INTEGER PRIMARY KEY,
+    event     TEXT NOT NULL,
+    exit_code INTEGER,
+    signal    INTEGER                    -- neither: it took too long
+) STRICT;
+
 CREATE TABLE stage (                     -- done, of changes of drivers that are not
     path  TEXT NOT NULL,
     hash  TEXT NOT NULL,
@@ -90,7 +97,8 @@ CREATE TABLE stage (                     -- done, of changes of drivers that are
 
 /// The tables that a start depends on. Outputs are left out: they are most of the bytes, and one that
 /// can't be read harms nobody but its reader.
-pub(super) const VITAL: [&str; 6] = ["bench", "lease", "transition", "run", "driver", "stage"];
+pub(super) const VITAL: [&str; 7] =
+    ["bench", "lease", "transition", "run", "driver", "ended", "stage"];
 
 /// The version of a database; 0 if it is empty.
 pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {

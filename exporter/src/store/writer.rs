@@ -105,20 +105,15 @@ impl Writer {
     fn commit(&mut self, writes: &[Write]) {
         let names = self.fault_names(writes);
         self.reach(Side::Before, &names);
-        let written = match &mut self.link {
-            Link::Up(database) => Some(database.write(writes)),
-            Link::Down(_) => None,
-        };
-        if let Some(Err(error)) = &written {
-            self.degrade(error);
+        let old = self.state.clone();
+        let ended: Vec<_> = writes.iter().filter_map(|write| self.state.apply(write)).collect();
+        if let Link::Up(database) = &mut self.link
+            && let Err(error) = database.write(writes, &old, &self.state)
+        {
+            self.degrade(&error);
         }
-        for write in writes {
-            let begun = self.state.apply(write);
-            if let (Link::Down(missed), Some(begun), Write::RunEnded(ended)) =
-                (&mut self.link, begun, write)
-            {
-                missed.push(begun, ended.clone());
-            }
+        if let Link::Down(missed) = &mut self.link {
+            ended.into_iter().for_each(|(begun, ended)| missed.push(begun, ended.clone()));
         }
         self.retry();
         self.reach(Side::After, &names);

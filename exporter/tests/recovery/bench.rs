@@ -13,11 +13,14 @@ use exporter::wire::{EndSessionRequest, ExporterStatus, GetStatusRequest, GetSta
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
-use tokio::task::yield_now;
+use tokio::time::sleep;
 use tonic::transport::{Channel, Endpoint};
 
 /// The longest that anything may take here.
 const DEADLINE: Duration = Duration::from_secs(30);
+
+/// How often a state is looked at. The exporter needs the processor more than the one who waits.
+const POLL: Duration = Duration::from_millis(2);
 
 /// What outlives the exporter's process.
 pub(crate) struct Bench {
@@ -125,7 +128,7 @@ impl Exporter {
         kill(self.pid(), signal).unwrap();
     }
 
-    /// Waits for a status; ends every lease that becomes ready meanwhile, if asked to.
+    /// Waits for a status.
     pub(crate) async fn wait_for(&mut self, wanted: ExporterStatus) -> GetStatusResponse {
         let mut client = self.client().await.expect("the exporter is running");
         let deadline = Instant::now() + DEADLINE;
@@ -135,14 +138,8 @@ impl Exporter {
                 return now;
             }
             assert!(Instant::now() < deadline, "{wanted:?} never came; {}", self.said());
-            yield_now().await;
+            sleep(POLL).await;
         }
-    }
-
-    /// Finishes the session.
-    pub(crate) async fn end_session(&mut self) {
-        let mut client = self.client().await.expect("the exporter is running");
-        client.end_session(EndSessionRequest {}).await.unwrap();
     }
 
     /// Finishes every session until the exporter ends, by itself or at its fault point.
@@ -158,7 +155,7 @@ impl Exporter {
             {
                 client.end_session(EndSessionRequest {}).await.ok();
             }
-            yield_now().await;
+            sleep(POLL).await;
         }
         panic!("it neither ends nor dies; {}", self.said());
     }
@@ -170,7 +167,7 @@ impl Exporter {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            yield_now().await;
+            sleep(POLL).await;
         }
         panic!("it does not end; {}", self.said());
     }
@@ -187,7 +184,7 @@ impl Exporter {
             if let Ok(channel) = endpoint.connect().await {
                 return Some(ExporterServiceClient::new(channel));
             }
-            yield_now().await;
+            sleep(POLL).await;
         }
         panic!("it never listens; {}", self.said());
     }

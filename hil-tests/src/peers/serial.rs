@@ -1,8 +1,11 @@
 //! A device on a serial line: the leader of a pseudo-terminal whose follower is the port that the
 //! driver opens.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
 use nix::errno::Errno;
@@ -25,20 +28,7 @@ pub(crate) struct Device {
 impl Device {
     /// Makes a line without echo and line editing, as a serial port is.
     pub(crate) fn new() -> Result<Self> {
-        // Closed in other trials' processes from the start: a line that they hold can't be pulled.
-        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-        let leader = posix_openpt(flags).context("opening a pseudo-terminal")?;
-        grantpt(&leader).and_then(|()| unlockpt(&leader)).context("unlocking the port")?;
-        let port = ptsname_r(&leader).context("naming the port")?;
-        let follower = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags(OFlag::O_NOCTTY.bits())
-            .open(&port)
-            .context("opening the port")?;
-        let mut line = tcgetattr(&follower).context("reading the line settings")?;
-        cfmakeraw(&mut line);
-        tcsetattr(&follower, SetArg::TCSANOW, &line).context("setting the line to raw")?;
+        let (leader, _, port) = line(OFlag::O_NONBLOCK)?;
         Ok(Self { leader, port })
     }
 
@@ -99,6 +89,56 @@ impl Device {
             Err(error) => Err(error).context("receiving from the port"),
         }
     }
+}
+
+/// A device that sends back what it receives. Its thread ends when neither this nor anybody else has
+/// the port open any more.
+#[derive(Debug)]
+pub(crate) struct Echo {
+    port: String,
+    _follower: File,
+}
+
+impl Echo {
+    /// Connects it to a new line.
+    pub(crate) fn start() -> Result<Self> {
+        let (leader, follower, port) = line(OFlag::empty())?;
+        let mut leader = File::from(OwnedFd::from(leader));
+        thread::spawn(move || {
+            let mut chunk = [0; 4096];
+            while let Ok(length @ 1..) = leader.read(&mut chunk) {
+                if leader.write_all(&chunk[..length]).is_err() {
+                    break;
+                }
+            }
+        });
+        Ok(Self { port, _follower: follower })
+    }
+
+    /// The path of the port.
+    pub(crate) fn port(&self) -> &str {
+        &self.port
+    }
+}
+
+/// A new line without echo and line editing, as a serial port is: its two ends, and the path of the
+/// second, which is the port.
+fn line(flags: OFlag) -> Result<(PtyMaster, File, String)> {
+    // Closed in other trials' processes from the start: a line that they hold can't be pulled.
+    let flags = flags | OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let leader = posix_openpt(flags).context("opening a pseudo-terminal")?;
+    grantpt(&leader).and_then(|()| unlockpt(&leader)).context("unlocking the port")?;
+    let port = ptsname_r(&leader).context("naming the port")?;
+    let follower = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(OFlag::O_NOCTTY.bits())
+        .open(&port)
+        .context("opening the port")?;
+    let mut settings = tcgetattr(&follower).context("reading the line settings")?;
+    cfmakeraw(&mut settings);
+    tcsetattr(&follower, SetArg::TCSANOW, &settings).context("setting the line to raw")?;
+    Ok((leader, follower, port))
 }
 
 /// What there is to read on the line.

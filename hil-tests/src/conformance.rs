@@ -1,26 +1,16 @@
 //! The conformance suite: the same cases, with the reference's own unmodified client, against two
 //! exporters.
 //!
-//! A **case** ([`cases`]) writes an exporter configuration, starts an exporter on its own
-//! [`bench`], uses it through the [`client`], and says what has to come out. A **subject**
-//! ([`subject`]) is the exporter it is tried on: the reference, which shows that the case states
-//! the protocol and not our reading of it, or Hilt. Where the reference itself is wrong, the case
-//! asks for what is right, and [`known`] lists what the reference does instead; that, too, is
-//! checked. **Peers** ([`peers`]) stand at the far end of a driver: the device on the serial line,
-//! the web server with the image.
+//! A **case** (in `cases`) writes an exporter configuration, starts an exporter on its own `bench`,
+//! uses it through the `client`, and says what has to come out. It is tried on the reference, which
+//! shows that the case states the protocol and not our reading of it, and on Hilt. Where the reference
+//! itself is wrong, the case asks for what is right, and `known` lists what the reference does instead;
+//! that, too, is checked. **Peers** (in `peers`) stand at the far end of a driver: the device on the
+//! serial line, the web server with the image.
 //!
 //! One case on one subject is a trial, named `hilt::power::on_off`. `EXPORTER_UNDER_TEST`
 //! (`python`, `hilt`, `both`) chooses the subjects. Trials need the virtual environment and the
 //! binary that `hil-tests/run` prepares, and nothing else.
-
-mod bench;
-mod cases;
-mod client;
-mod known;
-mod peers;
-mod prepared;
-mod process;
-mod subject;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -30,15 +20,20 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::runtime::Runtime;
 
 use crate::bench::Bench;
-use crate::cases::Case;
+use crate::cases::{self, Case};
 use crate::prepared::Prepared;
-use crate::subject::Subject;
+use crate::subject::{self, Subject};
 
 /// A trial mostly waits for the client's interpreter to start, so there are more of them than
 /// processors.
 const TRIALS_AT_ONCE: usize = 3;
 
-fn main() -> Result<ExitCode> {
+/// Runs the trials that the arguments and the environment ask for.
+///
+/// # Errors
+///
+/// What keeps the suite from running at all; a trial that fails is an exit code.
+pub fn main() -> Result<ExitCode> {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(TRIALS_AT_ONCE);
 

@@ -1,0 +1,136 @@
+//! Leases, one after the other, of a standing exporter.
+
+use anyhow::{Result, bail};
+use exporter::wire::ExporterStatus;
+use tokio::time::Instant;
+
+use super::hooks::fork_and_exec;
+use super::{Measurement, Run};
+use crate::bench::Bench;
+use crate::speed::client::Client;
+use crate::speed::lab::Lab;
+use crate::speed::row::{Row, Samples, Target, Unit};
+use crate::speed::statistics::median;
+use crate::speed::usage::Usage;
+use crate::subject::{Exporter, Subject};
+
+pub(super) const LEASE: Measurement = Measurement {
+    name: "lease",
+    how: "ends the session of a lease with hooks of `true`, and follows the status every 0.2 ms: to \
+          AVAILABLE, and from there to LEASE_READY. The reference is not measured: without a \
+          controller its EndSession runs no hook, and no second lease begins. Bare is to fork and \
+          exec `sh -c true`.",
+    profile: None,
+    run: |lab| -> Run<'_> { Box::pin(lease(lab)) },
+};
+
+pub(super) const LEASES: Measurement = Measurement {
+    name: "leases",
+    how: "10,000 leases with a beforeLease hook of `true`, once; the growth is from the end of the \
+          first thousand to the end of the last.",
+    profile: None,
+    run: |lab| -> Run<'_> { Box::pin(leases(lab)) },
+};
+
+static TO_AVAILABLE: Row = Row {
+    title: "lease end to AVAILABLE with a no-op afterLease",
+    unit: Unit::MS,
+    targets: &[Target::Figure(20.0)],
+};
+static TO_READY: Row = Row {
+    title: "lease assigned to LEASE_READY with a hook of `true`",
+    unit: Unit::MS,
+    targets: &[Target::OverBare(5.0)],
+};
+static TIME: Row =
+    Row { title: "10,000 leases: time a lease, first thousand", unit: Unit::MS, targets: &[] };
+static SLOWER: Row = Row {
+    title: "10,000 leases: the last thousand took as long as the first, times",
+    unit: Unit::FEW,
+    targets: &[Target::Figure(1.1)],
+};
+static MEMORY: Row = Row {
+    title: "10,000 leases: growth of resident memory",
+    unit: Unit::MB,
+    targets: &[Target::Figure(1.0)],
+};
+static DESCRIPTORS: Row = Row {
+    title: "10,000 leases: growth of file descriptors",
+    unit: Unit::FEW,
+    targets: &[Target::Figure(0.0)],
+};
+static THREADS: Row = Row {
+    title: "10,000 leases: growth of threads",
+    unit: Unit::FEW,
+    targets: &[Target::Figure(0.0)],
+};
+
+const BOTH_HOOKS: &str = "hooks: {beforeLease: {script: 'true'}, afterLease: {script: 'true'}}";
+const BEFORE_HOOK: &str = "hooks: {beforeLease: {script: 'true'}}";
+
+async fn lease(lab: &Lab) -> Result<Vec<Samples>> {
+    let mut to_available = Samples::of(&TO_AVAILABLE);
+    let mut to_ready = Samples::of(&TO_READY);
+    for subject in lab.turns() {
+        match subject {
+            Subject::Python => {}
+            Subject::Bare => to_ready.add(subject, fork_and_exec()?),
+            Subject::Hilt => {
+                let (available, ready) = several(&lab.bench(subject)?).await?;
+                to_available.add(subject, available);
+                to_ready.add(subject, ready);
+            }
+        }
+    }
+    Ok(vec![to_available, to_ready])
+}
+
+/// One lease after the other: what takes it to AVAILABLE, and from there to LEASE_READY, in
+/// milliseconds.
+async fn several(bench: &Bench) -> Result<(f64, f64)> {
+    const LEASES: usize = 15;
+    let exporter = Exporter::with(bench, BOTH_HOOKS).unheard().launch()?;
+    let client = Client::patient(exporter.address()).await?;
+    client.is_ready().await?;
+    let (mut ends, mut starts) = (Vec::new(), Vec::new());
+    for _ in 0..LEASES {
+        let ended = Instant::now();
+        client.end_session().await?;
+        client.has(ExporterStatus::Available).await?;
+        let available = Instant::now();
+        client.is_ready().await?;
+        ends.push((available - ended).as_secs_f64() * 1e3);
+        starts.push(available.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok((median(ends), median(starts)))
+}
+
+async fn leases(lab: &Lab) -> Result<Vec<Samples>> {
+    const THOUSAND: u32 = 1000;
+    let bench = lab.bench(Subject::Hilt)?;
+    let exporter = Exporter::with(&bench, BEFORE_HOOK).unheard().launch()?;
+    let client = Client::patient(exporter.address()).await?;
+    client.is_ready().await?;
+    let mut thousands = Vec::new();
+    for _ in 0..10 {
+        let begun = Instant::now();
+        for _ in 0..THOUSAND {
+            client.end_session().await?;
+            client.has(ExporterStatus::Available).await?;
+            client.is_ready().await?;
+        }
+        let milliseconds = begun.elapsed().as_secs_f64() * 1e3 / f64::from(THOUSAND);
+        thousands.push((milliseconds, Usage::of(&bench.processes())?));
+    }
+    let [(first, before), .., (last, after)] = thousands.as_slice() else {
+        bail!("there are ten thousands");
+    };
+    let figures = [
+        (&TIME, *first),
+        (&SLOWER, last / first),
+        (&MEMORY, (after.resident - before.resident) / 1e6),
+        (&DESCRIPTORS, after.descriptors - before.descriptors),
+        (&THREADS, after.threads - before.threads),
+    ];
+    Ok(figures.map(|(row, figure)| Samples::single(row, Subject::Hilt, figure)).into())
+}

@@ -1,0 +1,71 @@
+//! What is measured, in the order of the table: one file a theme.
+
+mod calls;
+mod hooks;
+mod j;
+mod leases;
+mod serial;
+mod start;
+mod streams;
+mod transfers;
+
+use std::pin::Pin;
+
+use anyhow::Result;
+
+use super::lab::Lab;
+use super::row::Samples;
+
+/// The size of a chunk where large ones are sent, in bytes. `j` sends as much at once.
+pub(super) const CHUNK: usize = 256 * 1024;
+
+/// Something that is measured in one go.
+#[derive(Debug)]
+pub(super) struct Measurement {
+    /// What it is chosen by on the command line.
+    pub(super) name: &'static str,
+    /// How it is done, and what the figures mean.
+    pub(super) how: &'static str,
+    /// What a profile shows where a row may miss its target; printed if one does.
+    pub(super) profile: Option<&'static str>,
+    pub(super) run: for<'l> fn(&'l Lab) -> Run<'l>,
+}
+
+/// A measurement on its way.
+pub(super) type Run<'l> = Pin<Box<dyn Future<Output = Result<Vec<Samples>>> + Send + 'l>>;
+
+/// Everything that is measured.
+pub(super) static ALL: &[Measurement] = &[
+    start::START,
+    j::J,
+    calls::UNARY,
+    calls::ITEMS,
+    streams::PING,
+    streams::DUPLEX,
+    streams::TCP,
+    serial::SERIAL,
+    hooks::LINES,
+    hooks::BURST,
+    hooks::BEFORE,
+    hooks::STOP,
+    transfers::TRANSFER,
+    transfers::FLASH,
+    leases::LEASE,
+    leases::LEASES,
+];
+
+/// Rows that have to wait for a part of Hilt, and for which.
+pub(super) static NOT_YET: &[(&str, &str)] = &[
+    (
+        "upload 256 MiB to a block device, flash 1 GiB with verification",
+        "waits for a driver that writes to block devices; `flash` measures the way to a file",
+    ),
+    (
+        "each further exporter in the process, 100 exporters in one process",
+        "waits for `hilt run` with several configurations",
+    ),
+    (
+        "lease turnaround and CreateLease to first call in the embedded service",
+        "waits for the embedded lease service",
+    ),
+];
