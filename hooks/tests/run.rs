@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use hooks::lines::LONGEST_LINE;
 use hooks::{Ending, Environment, Outcome, Run, Script, Stop, User};
 use uuid::Uuid;
 
@@ -277,6 +278,89 @@ async fn nothing_but_the_terminal_is_inherited() {
 async fn the_terminal_is_the_sessions_own() {
     let (_, lines) = run(&hook("ps -o tty= -p $$; tty", None)).await;
     assert_eq!(format!("/dev/{}", lines[0]), lines[1]);
+}
+
+#[tokio::test]
+async fn a_flood_is_heard_to_its_end_and_needs_no_room() {
+    const LENGTH: usize = 64 * 1024 * 1024;
+    let line = "x".repeat(1023);
+    let hook = hook(
+        &format!("yes {line} | head -c {LENGTH}; head -c {LENGTH} /dev/zero | tr '\\0' y"),
+        None,
+    );
+    let (mut lines, mut bytes, mut longest) = (0_usize, 0, 0);
+    let mut sink = |line: String| {
+        lines += 1;
+        bytes += line.len();
+        longest = longest.max(line.len());
+    };
+    let outcome = hook.run(&mut sink, &Stop::default()).await;
+    assert!(outcome.is_success(), "{outcome:?}");
+    // What has no line ends is cut into lines that fit into a message.
+    assert_eq!(bytes, LENGTH / 1024 * 1023 + LENGTH);
+    assert!(lines >= LENGTH / 1024 + LENGTH / LONGEST_LINE);
+    assert_eq!(longest, LONGEST_LINE);
+}
+
+#[tokio::test]
+async fn what_is_no_text_is_replaced() {
+    let (outcome, lines) = run(&hook("printf 'a\\377\\376b\\0c\\033[1m\\n'", None)).await;
+    assert!(outcome.is_success());
+    assert_eq!(lines, ["a\u{fffd}\u{fffd}b\0c\u{1b}[1m"]);
+    let (outcome, _) = run(&hook("head -c 1000000 /dev/urandom", None)).await;
+    assert!(outcome.is_success());
+}
+
+/// A script of its own in a directory of its own.
+fn script_file(content: &str) -> (tempfile::TempDir, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("hook.sh");
+    fs::write(&path, content).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    (directory, path)
+}
+
+#[tokio::test]
+async fn a_script_that_replaces_itself_counts_from_the_next_run_on() {
+    let (_directory, path) =
+        script_file("echo 'echo new' > $0.new; mv $0.new $0; echo old; echo still old");
+    assert_eq!(run(&hook(&path, None)).await.1, ["old", "still old"]);
+    assert_eq!(run(&hook(&path, None)).await.1, ["new"]);
+}
+
+#[tokio::test]
+async fn a_script_that_is_deleted_while_it_runs_comes_to_its_end() {
+    let (_directory, path) = script_file("rm $0; echo deleted; sh -c 'echo still here'");
+    let (outcome, lines) = run(&hook(&path, None)).await;
+    assert!(outcome.is_success());
+    assert_eq!(lines, ["deleted", "still here"]);
+    // The next run takes the path for a command.
+    let (outcome, lines) = run(&hook(&path, None)).await;
+    assert!(matches!(outcome.ending, Ending::Exited(127)), "{outcome:?}");
+    assert!(lines[0].contains("not found"), "{lines:?}");
+}
+
+#[tokio::test]
+async fn two_runs_of_one_script_are_two_runs() {
+    let (_directory, path) = script_file("echo begin $LEASE_NAME; sleep 0.2; echo end $LEASE_NAME");
+    let named = |name: &str| {
+        let mut hook = hook(&path, None);
+        hook.environment.set("LEASE_NAME", name);
+        hook
+    };
+    let (one, two) = (named("one"), named("two"));
+    let heard = async |hook: &Run| {
+        let mut lines = Vec::new();
+        let outcome = hook.run(&mut |line| lines.push(line), &Stop::default()).await;
+        assert!(outcome.is_success() && outcome.leftovers.is_empty(), "{outcome:?}");
+        lines
+    };
+    let (first, second) = tokio::join!(heard(&one), heard(&two));
+    assert_eq!(
+        (first, second),
+        (vec!["begin one".into(), "end one".into()], vec!["begin two".into(), "end two".into()])
+            as (Vec<String>, Vec<String>)
+    );
 }
 
 /// The error of a script that can't be started.

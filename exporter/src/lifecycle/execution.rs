@@ -315,6 +315,14 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn of_a_flood_the_beginning_and_the_end_are_kept() {
+        let (run, output) = recorded(&script("seq 1 600000")).await;
+        assert_eq!(run.ended.unwrap().status, RunStatus::Success);
+        assert!(output.head.starts_with("1\n2\n") && output.tail.ends_with("599999\n600000\n"));
+        assert!(output.kept() <= crate::store::CAP && output.omitted > 0);
+    }
+
+    #[tokio::test]
     async fn scripts_of_other_systems_run_in_the_shell_they_are_written_for() {
         let (_, output) = recorded(&script("[[ 1 ]] && echo ${BASH_VERSION:+bash}")).await;
         assert_eq!(output.head, "bash\n");

@@ -174,6 +174,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn two_hooks_may_be_the_same_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "echo $HOOK_EVENT").unwrap();
+        let path = file.path().display();
+        let hooks =
+            format!("hooks: {{beforeLease: {{script: {path}}}, afterLease: {{script: {path}}}}}");
+        assert_eq!(run(&hooks, Turn::Before).await.1, ["beforeLease"]);
+        let turn = Turn::After { reason: EndReason::Released, prepared: Prepared::Passed };
+        assert_eq!(run(&hooks, turn).await.1, ["afterLease"]);
+    }
+
+    #[tokio::test]
     async fn a_failure_is_told_in_the_words_of_the_reference() {
         let hooks = "hooks: {beforeLease: {script: exit 3, onFailure: endLease}}";
         let (report, lines) = run(hooks, Turn::Before).await;
