@@ -54,9 +54,12 @@ impl Client {
     ///
     /// That it isn't running, or that it is none of this user's business.
     pub fn new(state_dir: &Path) -> Result<Self, ControlError> {
-        let refused = |error: io::Error| match error.kind() {
-            io::ErrorKind::PermissionDenied => ControlError::NoPermission(state_dir.into()),
-            _ => ControlError::NotRunning(state_dir.into()),
+        let refused = |error: io::Error| {
+            if error.kind() == io::ErrorKind::PermissionDenied {
+                ControlError::NoPermission(state_dir.into())
+            } else {
+                ControlError::NotRunning(state_dir.into())
+            }
         };
         let directory = connect(state_dir).map_err(refused)?;
         let socket = socket_in(&directory);

@@ -64,7 +64,7 @@ impl Ledger {
                 match gone {
                     Gone::Yes => tracing::warn!("ended {process}, left behind by a crash"),
                     Gone::No => {
-                        tracing::error!("{process}, left behind by a crash, can't be ended")
+                        tracing::error!("{process}, left behind by a crash, can't be ended");
                     }
                 }
             }

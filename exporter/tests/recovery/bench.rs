@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use exporter::store::{Filter, History, Run, RunStatus, fault};
 use exporter::wire::exporter_service_client::ExporterServiceClient;
@@ -14,7 +14,7 @@ use exporter::wire::{EndSessionRequest, ExporterStatus, GetStatusRequest, GetSta
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tonic::transport::{Channel, Endpoint};
 
 /// The longest that anything may take here.
