@@ -118,6 +118,7 @@ pub(crate) struct Start<'b> {
     config: String,
     passphrase: Option<&'static str>,
     certificate: Option<Certificate>,
+    state: Option<PathBuf>,
     heard: bool,
 }
 
@@ -141,6 +142,12 @@ impl<'b> Start<'b> {
         self
     }
 
+    /// Goes on in this state directory. Only Hilt has any.
+    pub(crate) fn state(mut self, directory: PathBuf) -> Self {
+        self.state = Some(directory);
+        self
+    }
+
     /// Lets it print without anybody listening, which would take time from it.
     pub(crate) const fn unheard(mut self) -> Self {
         self.heard = false;
@@ -161,6 +168,9 @@ impl<'b> Start<'b> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let config = self.bench.write("exporter.yaml", &self.config)?;
         let mut command = command(self.bench)?;
+        if let Some(state) = &self.state {
+            command.env("STATE_DIRECTORY", state);
+        }
         command
             .arg("--exporter-config")
             .arg(config)
@@ -217,7 +227,14 @@ impl<'b> Exporter<'b> {
 
     /// The same with more to say about it.
     pub(crate) fn with(bench: &'b Bench, body: &str) -> Start<'b> {
-        Start { bench, config: config(body), passphrase: None, certificate: None, heard: true }
+        Start {
+            bench,
+            config: config(body),
+            passphrase: None,
+            certificate: None,
+            state: None,
+            heard: true,
+        }
     }
 
     /// Where it listens, or will.

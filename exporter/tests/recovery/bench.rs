@@ -81,6 +81,14 @@ impl Bench {
 
     /// Starts the exporter, which is to end at this fault point.
     pub(crate) fn start(&self, fault_point: Option<&str>) -> Exporter {
+        match fault_point {
+            Some(point) => self.start_with(fault::VARIABLE, point),
+            None => self.start_with("NO_COLOR", "1"),
+        }
+    }
+
+    /// Starts the exporter with one more variable in its environment.
+    pub(crate) fn start_with(&self, name: &str, value: &str) -> Exporter {
         let said = self.file("exporter.log");
         let log = fs::File::options().create(true).append(true).open(&said).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_hilt"));
@@ -90,12 +98,10 @@ impl Bench {
             .args(["--tls-grpc-listener", &format!("127.0.0.1:{}", self.port)])
             .arg("--state-dir")
             .arg(self.file("state"))
+            .env(name, value)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
-        if let Some(point) = fault_point {
-            command.env(fault::VARIABLE, point);
-        }
         Exporter { child: command.spawn().unwrap(), port: self.port, said }
     }
 

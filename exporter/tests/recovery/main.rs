@@ -1,7 +1,8 @@
-//! An exporter that is killed, and started again.
+//! An exporter as a process of its own: killed, started again, told to go.
 #![cfg(test)]
 
 mod bench;
 mod everywhere;
 mod leftovers;
 mod quarantine;
+mod service_manager;

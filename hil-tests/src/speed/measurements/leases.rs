@@ -6,13 +6,12 @@ use tokio::time::Instant;
 
 use super::hooks::fork_and_exec;
 use super::{Measurement, Run};
-use crate::bench::Bench;
 use crate::speed::client::Client;
 use crate::speed::lab::Lab;
 use crate::speed::row::{Row, Samples, Target, Unit};
 use crate::speed::statistics::median;
 use crate::speed::usage::Usage;
-use crate::subject::{Exporter, Subject};
+use crate::subject::{Exporter, Start, Subject};
 
 pub(super) const LEASE: Measurement = Measurement {
     name: "lease",
@@ -65,7 +64,8 @@ static THREADS: Row = Row {
     targets: &[Target::Figure(0.0)],
 };
 
-const BOTH_HOOKS: &str = "hooks: {beforeLease: {script: 'true'}, afterLease: {script: 'true'}}";
+pub(super) const BOTH_HOOKS: &str =
+    "hooks: {beforeLease: {script: 'true'}, afterLease: {script: 'true'}}";
 const BEFORE_HOOK: &str = "hooks: {beforeLease: {script: 'true'}}";
 
 async fn lease(lab: &Lab) -> Result<Vec<Samples>> {
@@ -76,7 +76,8 @@ async fn lease(lab: &Lab) -> Result<Vec<Samples>> {
             Subject::Python => {}
             Subject::Bare => to_ready.add(subject, fork_and_exec()?),
             Subject::Hilt => {
-                let (available, ready) = several(&lab.bench(subject)?).await?;
+                let bench = lab.bench(subject)?;
+                let (available, ready) = several(Exporter::with(&bench, BOTH_HOOKS)).await?;
                 to_available.add(subject, available);
                 to_ready.add(subject, ready);
             }
@@ -87,9 +88,9 @@ async fn lease(lab: &Lab) -> Result<Vec<Samples>> {
 
 /// One lease after the other: what takes it to AVAILABLE, and from there to LEASE_READY, in
 /// milliseconds.
-async fn several(bench: &Bench) -> Result<(f64, f64)> {
+pub(super) async fn several(exporter: Start<'_>) -> Result<(f64, f64)> {
     const LEASES: usize = 15;
-    let exporter = Exporter::with(bench, BOTH_HOOKS).unheard().launch()?;
+    let exporter = exporter.unheard().launch()?;
     let client = Client::patient(exporter.address()).await?;
     client.is_ready().await?;
     let (mut ends, mut starts) = (Vec::new(), Vec::new());

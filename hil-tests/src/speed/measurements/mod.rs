@@ -1,6 +1,7 @@
 //! What is measured, in the order of the table: one file a theme.
 
 mod calls;
+mod history;
 mod hooks;
 mod j;
 mod leases;
@@ -52,6 +53,7 @@ pub(super) static ALL: &[Measurement] = &[
     transfers::FLASH,
     leases::LEASE,
     leases::LEASES,
+    history::HISTORY,
 ];
 
 /// Rows that have to wait for a part of Hilt, and for which.

@@ -1,0 +1,43 @@
+//! What systemd hears of an exporter.
+
+use std::time::Duration;
+
+use exporter::wire::ExporterStatus;
+use nix::sys::signal::Signal;
+use tokio::net::UnixDatagram;
+use tokio::time::timeout;
+
+use crate::bench::Bench;
+
+const HOOKS: &str = "
+export: {power: {type: jumpstarter_driver_power.driver.MockPower}}
+hooks:
+  afterLease: {script: 'true', timeout: 40}
+  lifecycle:
+    - {run: 'true', events: [preemption], timeout: 600}
+";
+
+async fn heard(socket: &UnixDatagram) -> String {
+    let mut message = [0; 1024];
+    let received = timeout(Duration::from_secs(20), socket.recv(&mut message)).await;
+    let length = received.expect("systemd is told").unwrap();
+    String::from_utf8(message[..length].to_vec()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stop_time_out_grows_to_fit_the_hooks() {
+    let bench = Bench::new(HOOKS);
+    let path = bench.file("notify");
+    let systemd = UnixDatagram::bind(&path).unwrap();
+    let mut exporter = bench.start_with("NOTIFY_SOCKET", path.to_str().unwrap());
+    assert_eq!(heard(&systemd).await, "READY=1\n");
+    exporter.wait_for(ExporterStatus::LeaseReady).await;
+    exporter.signal(Signal::SIGTERM);
+    let stopping = heard(&systemd).await;
+    let microseconds = stopping
+        .strip_prefix("STOPPING=1\nEXTEND_TIMEOUT_USEC=")
+        .and_then(|number| number.trim_end().parse::<u64>().ok());
+    let enough = Duration::from_secs(640);
+    assert!(microseconds.is_some_and(|us| Duration::from_micros(us) >= enough), "{stopping}");
+    assert_eq!(exporter.ended().await.code(), Some(0));
+}
