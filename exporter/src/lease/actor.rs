@@ -17,11 +17,12 @@ use super::machine::{
 };
 use super::standing::{LINGER, Standing};
 use super::status::Publisher;
-use crate::lifecycle::{Lifecycle, Report};
+use crate::lifecycle::{Lifecycle, Report, Turn};
 use crate::service_manager;
 use crate::session::Session;
 use crate::session::bench::Bench;
 use crate::shutdown::Shutdown;
+use crate::store::{RunBegun, RunEnded, Write};
 
 /// How long a hook may take to die, and devices to close, when there is no time left. A process in
 /// the middle of a transfer can't be killed before its device answers.
@@ -61,6 +62,10 @@ pub struct Actor {
     session: Option<Arc<Session>>,
     /// Ends the hook that runs.
     hook_stop: Stop,
+    /// The run that begins with the next effects.
+    begun: Option<RunBegun>,
+    /// The end of a run that is not durable yet.
+    ended: Option<RunEnded>,
     /// How the machine has been told to go.
     leaving: Option<Farewell>,
     /// When to try to repair the bench.
@@ -108,6 +113,8 @@ impl Actor {
             handle,
             session: None,
             hook_stop: Stop::default(),
+            begun: None,
+            ended: None,
             leaving: None,
             repair_at: None,
             work: JoinSet::new(),
@@ -142,7 +149,13 @@ impl Actor {
     async fn abort(mut self) {
         self.publisher.end_period();
         self.hook_stop.killed.cancel();
-        let hook_is_gone = async { while self.work.join_next().await.is_some() {} };
+        let hook_is_gone = async {
+            while let Some(done) = self.work.join_next().await {
+                if let Ok(Done::Hook(_, _, Report { ended: Some(ended), .. })) = done {
+                    self.ledger.keep(None, vec![Write::RunEnded(ended)]).await;
+                }
+            }
+        };
         timeout(LAST_MOMENT, hook_is_gone).await.ok();
         timeout(LAST_MOMENT, self.bench.tree().close()).await.ok();
     }
@@ -197,6 +210,7 @@ impl Actor {
             }
             Done::Opened(epoch, Err(reason)) => Event::OpenFailed(epoch, reason),
             Done::Hook(epoch, phase, report) => {
+                self.ended = report.ended;
                 if let Some(motd) = report.motd {
                     self.bench.set_motd(Some(&motd));
                 }
@@ -225,8 +239,38 @@ impl Actor {
 
     /// Writes down what has changed, and only then lets anybody see it.
     async fn settle(&mut self, effects: Vec<Effect>) -> Option<u8> {
-        self.ledger.keep(self.machine.journal()).await;
+        self.begun = self.begun(&effects);
+        let ended = self.ended.take().map(Write::RunEnded);
+        let runs = ended.into_iter().chain(self.begun.clone().map(Write::RunBegun)).collect();
+        self.ledger.keep(self.machine.journal(), runs).await;
         effects.into_iter().filter_map(|effect| self.perform(effect)).last()
+    }
+
+    /// The beginning of the run that effects ask for, if it begins at once.
+    fn begun(&self, effects: &[Effect]) -> Option<RunBegun> {
+        let session = self.session.as_ref()?;
+        let turn = effects.iter().find_map(|effect| match effect {
+            Effect::RunBefore(_) => Some(Turn::Before),
+            // The exporter's own hooks come first.
+            Effect::RunAfter(_, Parting { preemption: true, .. }) => None,
+            Effect::RunAfter(_, Parting { reason, prepared, .. }) => {
+                Some(Turn::After { reason: *reason, prepared: *prepared })
+            }
+            Effect::OpenSession(..)
+            | Effect::CancelHook
+            | Effect::Publish(..)
+            | Effect::ShowFailure(_)
+            | Effect::CloseDevices(_)
+            | Effect::ReleaseLease(..)
+            | Effect::CloseSession
+            | Effect::Maintain(..)
+            | Effect::ScheduleRepair
+            | Effect::Exit(_) => None,
+        })?;
+        match self.ledger.recorded(turn.phase()) {
+            Some(_) => None,
+            None => self.lifecycle.begun(turn, session),
+        }
     }
 
     fn perform(&mut self, effect: Effect) -> Option<u8> {
@@ -278,12 +322,12 @@ impl Actor {
 
     fn run_before(&mut self, epoch: Epoch) {
         let Some(session) = self.session.clone() else { return };
-        let recorded = self.recorded(Phase::Before);
+        let (recorded, begun) = (self.recorded(Phase::Before), self.begun.take());
         let (lifecycle, stop) = (self.lifecycle.clone(), self.new_stop());
         self.spawn(async move {
             let report = match recorded {
                 Some(report) => report,
-                None => lifecycle.before(&session, &stop).await,
+                None => lifecycle.before(&session, begun, &stop).await,
             };
             Done::Hook(epoch, Phase::Before, report)
         });
@@ -291,12 +335,12 @@ impl Actor {
 
     fn run_after(&mut self, epoch: Epoch, parting: Parting) {
         let Some(session) = self.session.clone() else { return };
-        let recorded = self.recorded(Phase::After);
+        let (recorded, begun) = (self.recorded(Phase::After), self.begun.take());
         let (lifecycle, stop) = (self.lifecycle.clone(), self.new_stop());
         self.spawn(async move {
             let report = match recorded {
                 Some(report) => report,
-                None => lifecycle.after(&session, parting, &stop).await,
+                None => lifecycle.after(&session, parting, begun, &stop).await,
             };
             Done::Hook(epoch, Phase::After, report)
         });
@@ -306,7 +350,7 @@ impl Actor {
     fn recorded(&self, phase: Phase) -> Option<Report> {
         let end = self.ledger.recorded(phase)?;
         tracing::info!("the {} hook has ended before the restart ({end})", phase.event());
-        Some(Report { verdict: self.lifecycle.judge(phase, end), motd: None })
+        Some(Report { verdict: self.lifecycle.judge(phase, end), motd: None, ended: None })
     }
 
     /// Makes changes of drivers to which no hooks belong before there is anything to be seen.

@@ -74,20 +74,22 @@ impl Ledger {
         }
     }
 
-    /// Makes durable what has changed in a journal. Returns when nothing that is done because of it
-    /// could be forgotten in a crash.
-    pub async fn keep(&mut self, journal: Option<Journal>) {
-        let Some(journal) = journal else { return };
-        if journal == self.journal {
-            return;
+    /// Makes durable what has changed in a journal, together with the runs of hooks that this
+    /// follows from or leads to. Returns when nothing that is done because of it could be forgotten
+    /// in a crash.
+    pub async fn keep(&mut self, journal: Option<Journal>, runs: Vec<Write>) {
+        let mut writes = runs;
+        if let Some(journal) = journal
+            && journal != self.journal
+        {
+            let overview = self.overview.borrow().follow(&journal, Timestamp::now());
+            writes.extend(changes(&self.journal, &journal, &overview));
+            self.journal = journal;
+            self.overview.send_replace(overview);
         }
-        let overview = self.overview.borrow().follow(&journal, Timestamp::now());
-        let writes = changes(&self.journal, &journal, &overview);
         if !writes.is_empty() {
             self.store.commit(writes).await;
         }
-        self.journal = journal;
-        self.overview.send_replace(overview);
     }
 
     /// How a hook of the present lease ended, if an earlier process saw its end.

@@ -79,29 +79,49 @@ impl Executor {
         around: Surroundings<'_>,
         file: Option<&mut LogFile>,
     ) -> Option<Outcome> {
-        let what = what(hook.script);
-        if what == hooks::Script::Blank {
-            return None;
-        }
-        let execution = Execution { hook, what, python: &self.python, id: Uuid::new_v4() };
-        self.store.commit(vec![Write::RunBegun(execution.begun(around.scene))]).await;
-        let (outcome, ended) = execution.run(around, file).await;
+        let begun = hook.begun(around.scene)?;
+        self.store.commit(vec![Write::RunBegun(begun.clone())]).await;
+        let (outcome, ended) = self.carry_out(hook, around, file, begun.id).await;
         self.store.commit(vec![Write::RunEnded(ended)]).await;
         Some(outcome)
+    }
+
+    /// As [`run`](Self::run), where whoever asks for it keeps the record: that the run has begun is
+    /// durable already, and that it has ended is so before anything is done because of it.
+    pub(super) async fn carry_out(
+        &self,
+        hook: Hook<'_>,
+        around: Surroundings<'_>,
+        file: Option<&mut LogFile>,
+        id: Uuid,
+    ) -> (Outcome, RunEnded) {
+        let what = what(hook.script);
+        Execution { hook, what, python: &self.python, id }.run(around, file).await
+    }
+
+    /// Makes the beginning of a run durable.
+    pub(super) async fn begin(&self, begun: &RunBegun) {
+        self.store.commit(vec![Write::RunBegun(begun.clone())]).await;
+    }
+}
+
+impl Hook<'_> {
+    /// The beginning of a run that is about to be; none if there is nothing to run.
+    pub(super) fn begun(&self, scene: &Scene) -> Option<RunBegun> {
+        if what(self.script) == hooks::Script::Blank {
+            return None;
+        }
+        Some(RunBegun {
+            id: Uuid::new_v4(),
+            event: self.event,
+            subject: self.subject.clone(),
+            lease: scene.lease.as_ref().map(|lease| lease.id),
+            started: Timestamp::now(),
+        })
     }
 }
 
 impl Execution<'_> {
-    fn begun(&self, scene: &Scene) -> RunBegun {
-        RunBegun {
-            id: self.id,
-            event: self.hook.event,
-            subject: self.hook.subject.clone(),
-            lease: scene.lease.as_ref().map(|lease| lease.id),
-            started: Timestamp::now(),
-        }
-    }
-
     async fn run(
         &self,
         around: Surroundings<'_>,

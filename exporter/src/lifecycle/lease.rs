@@ -1,6 +1,6 @@
 //! The hooks around a lease.
 
-use hooks::{Ending, Stop};
+use hooks::Ending;
 
 use super::environment::{Facts, Scene, of_parting};
 use super::execution::{Executor, Hook, Surroundings, tell};
@@ -8,8 +8,8 @@ use super::{motd, verdict};
 use crate::config::Config;
 use crate::config::hooks::{LeaseHook, When};
 use crate::lease::machine::{EndReason, Phase, Plan, Prepared, Verdict};
-use crate::session::log::{Log, Source};
-use crate::store::{HookEvent, Store, Subject};
+use crate::session::log::Source;
+use crate::store::{HookEvent, RunBegun, RunEnded, Store, Subject};
 
 /// The hooks around a lease.
 #[derive(Debug, Clone)]
@@ -35,12 +35,14 @@ pub enum Turn {
 }
 
 /// What a hook has left.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// What its end means for the lease.
     pub verdict: Verdict,
     /// What it wants to say to the client, from a beforeLease hook that has not failed.
     pub motd: Option<String>,
+    /// What has to be durable before anything is done because of its end.
+    pub ended: Option<RunEnded>,
 }
 
 impl LeaseHooks {
@@ -71,18 +73,34 @@ impl LeaseHooks {
         }
     }
 
-    /// Runs a hook to its end. Its lines, and what is to be said of it, go to `log`.
-    pub async fn run(&self, turn: Turn, scene: &Scene, log: &Log, stop: &Stop) -> Report {
-        let around = Surroundings { scene, log, stop };
-        let passed = Report { verdict: Verdict::Passed, motd: None };
+    /// The beginning of a run, to be made durable before it is asked for; none if there is nothing
+    /// to run.
+    pub fn begun(&self, turn: Turn, scene: &Scene) -> Option<RunBegun> {
+        turn.hook(self.hook(turn.phase())?, scene).begun(scene)
+    }
+
+    /// Runs a hook to its end. Its lines, and what is to be said of it, go to `log`. If its
+    /// beginning is not durable yet, it is made so.
+    pub(super) async fn run(
+        &self,
+        turn: Turn,
+        begun: Option<RunBegun>,
+        around: Surroundings<'_>,
+    ) -> Report {
+        let Surroundings { scene, log, .. } = around;
+        let passed = Report { verdict: Verdict::Passed, motd: None, ended: None };
         let phase = turn.phase();
         let Some(hook) = self.hook(phase) else { return passed };
-        let subject = Subject::Lease {
-            name: scene.lease.as_ref().map(|lease| lease.name.clone()).unwrap_or_default(),
+        let id = match begun {
+            Some(begun) => begun.id,
+            None => {
+                let Some(begun) = self.begun(turn, scene) else { return passed };
+                self.executor.begin(&begun).await;
+                begun.id
+            }
         };
-        let (event, script) = (HookEvent::Lease(phase), &hook.script);
-        let run = Hook { event, subject, script, facts: turn.facts(scene) };
-        let Some(outcome) = self.executor.run(run, around, None).await else { return passed };
+        let run = turn.hook(hook, scene);
+        let (outcome, ended) = self.executor.carry_out(run, around, None, id).await;
 
         let verdict = verdict::of(&outcome.ending, hook);
         if let Some((severity, line)) = verdict::line(&verdict) {
@@ -105,7 +123,7 @@ impl LeaseHooks {
             )
             | (Turn::After { .. }, _) => None,
         };
-        Report { verdict, motd }
+        Report { verdict, motd, ended: Some(ended) }
     }
 
     /// What the end of a hook means that an earlier process has seen.
@@ -130,6 +148,16 @@ impl Turn {
         }
     }
 
+    fn hook<'a>(self, hook: &'a LeaseHook, scene: &Scene) -> Hook<'a> {
+        let name = scene.lease.as_ref().map(|lease| lease.name.clone()).unwrap_or_default();
+        Hook {
+            event: HookEvent::Lease(self.phase()),
+            subject: Subject::Lease { name },
+            script: &hook.script,
+            facts: self.facts(scene),
+        }
+    }
+
     fn facts(self, scene: &Scene) -> Facts {
         match self {
             Self::Before => {
@@ -148,6 +176,8 @@ mod tests {
     use super::*;
     use crate::lease::Lease;
     use crate::lifecycle::testing::{config, heard};
+    use crate::session::log::Log;
+    use hooks::Stop;
 
     fn scene() -> Scene {
         let (name, client) = ("lease-1".into(), "alice".into());
@@ -158,7 +188,9 @@ mod tests {
     async fn run(hooks: &str, turn: Turn) -> (Report, Vec<String>) {
         let log = Log::default();
         let hooks = LeaseHooks::new(&config(hooks), Store::none());
-        let report = hooks.run(turn, &scene(), &log, &Stop::default()).await;
+        let report = hooks
+            .run(turn, None, Surroundings { scene: &scene(), log: &log, stop: &Stop::default() })
+            .await;
         (report, heard(&log))
     }
 
@@ -169,7 +201,7 @@ mod tests {
         let hooks = format!("hooks: {{afterLease: {{script: {script}}}}}");
         let turn = Turn::After { reason: EndReason::Released, prepared: Prepared::Passed };
         let (report, lines) = run(&hooks, turn).await;
-        assert_eq!(report, Report { verdict: Verdict::Passed, motd: None });
+        assert_eq!((report.verdict, report.motd), (Verdict::Passed, None));
         assert_eq!(lines, ["afterLease lease-1 alice released success"]);
     }
 

@@ -8,13 +8,14 @@ use hooks::{Ending, Stop};
 use tokio::sync::watch;
 
 use super::departure;
+use super::execution::Surroundings;
 use super::{Drivers, ExporterHooks, LeaseHooks, RepairHook, Report, Turn};
 use crate::config::Config;
 use crate::config::hooks::LifecycleEvent;
 use crate::lease::machine::{Changes, Farewell, Parting, Phase, Plan, Verdict};
 use crate::session::Session;
 use crate::session::bench::Bench;
-use crate::store::{End, Store};
+use crate::store::{End, RunBegun, Store};
 
 /// The hooks of the configuration in force, and the configuration that may take its place.
 #[derive(Debug, Clone)]
@@ -109,19 +110,33 @@ impl Lifecycle {
         self.hooks.config.hooks.repair.as_ref().map(|repair| repair.interval)
     }
 
+    /// The beginning of a lease's hook that is about to run, to be made durable first; none if there
+    /// is nothing to run.
+    pub fn begun(&self, turn: Turn, session: &Session) -> Option<RunBegun> {
+        self.hooks.lease.begun(turn, session.scene())
+    }
+
     /// Runs the beforeLease hook.
-    pub async fn before(&self, session: &Session, stop: &Stop) -> Report {
-        self.hooks.lease.run(Turn::Before, session.scene(), &self.bench.log, stop).await
+    pub async fn before(&self, session: &Session, begun: Option<RunBegun>, stop: &Stop) -> Report {
+        let around = Surroundings { scene: session.scene(), log: &self.bench.log, stop };
+        self.hooks.lease.run(Turn::Before, begun, around).await
     }
 
     /// Runs the hooks at the end of a lease.
-    pub async fn after(&self, session: &Session, parting: Parting, stop: &Stop) -> Report {
+    pub async fn after(
+        &self,
+        session: &Session,
+        parting: Parting,
+        begun: Option<RunBegun>,
+        stop: &Stop,
+    ) -> Report {
         let Parting { reason, prepared, preemption } = parting;
         let (scene, log) = (session.scene(), &self.bench.log);
         if preemption {
             self.hooks.exporter.run(LifecycleEvent::Preemption, scene, log, stop).await;
         }
-        self.hooks.lease.run(Turn::After { reason, prepared }, scene, log, stop).await
+        let around = Surroundings { scene, log, stop };
+        self.hooks.lease.run(Turn::After { reason, prepared }, begun, around).await
     }
 
     /// What the end of a lease's hook means that an earlier process has seen.

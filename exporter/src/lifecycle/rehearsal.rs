@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::apply::run_stage;
 use super::definition::Definition;
 use super::execution::Executor;
+use super::execution::Surroundings;
 use super::{ExporterHooks, LeaseHooks, RepairHook, Scene, Turn};
 use crate::config::Config;
 use crate::config::export::Stage;
@@ -81,7 +82,8 @@ pub async fn run(config: &Config, event: HookEvent, scene: &Scene, log: &Log, st
                 }
             };
             let hooks = LeaseHooks::new(config, nowhere());
-            hooks.run(turn, scene, log, stop).await.verdict == Verdict::Passed
+            hooks.run(turn, None, Surroundings { scene, log, stop }).await.verdict
+                == Verdict::Passed
         }
         HookEvent::Exporter(event) => {
             ExporterHooks::new(config, nowhere(), None).run(event, scene, log, stop).await

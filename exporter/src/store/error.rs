@@ -82,7 +82,7 @@ pub enum StoreError {
         finding: String,
     },
     /// The system refuses something else.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: the state directory can't be used", path.display())]
     Io {
         /// What it is about.
         path: PathBuf,
@@ -90,7 +90,7 @@ pub enum StoreError {
         source: io::Error,
     },
     /// The database refuses something else.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: the database can't be used", path.display())]
     Database {
         /// The database.
         path: PathBuf,

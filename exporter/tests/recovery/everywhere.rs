@@ -9,10 +9,11 @@ use uuid::Uuid;
 
 use crate::bench::{Bench, is_success, was_killed};
 
-/// Where the end of a run is about to be written: the hook has completed, and nobody knows. It is
-/// the one place from which a hook that has completed is run again.
+/// Where the end of a run is about to be written, with what follows from it: the hook has completed,
+/// and nobody knows. It is the one place from which a hook that has completed is run again.
 fn forgets_a_completed_run(point: &str) -> bool {
-    point.starts_with("run-ended-") && point.ends_with(":before")
+    let Some(name) = point.strip_suffix(":before") else { return false };
+    name.starts_with("run-ended-") || ["lease-prepared", "lease-over"].contains(&name)
 }
 
 /// The points of these names, on either side of the commit.

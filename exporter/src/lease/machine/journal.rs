@@ -35,11 +35,12 @@ impl Machine {
     pub fn journal(&self) -> Option<Journal> {
         let (lease, quarantine) = match &self.state {
             State::Idle => (None, None),
+            // Nobody has been told of it, and nothing has been done for it.
+            State::Opening(Tenancy { prepared: Prepared::NotYet, .. }, _) => (None, None),
             State::Opening(Tenancy { lease, prepared }, ending) => {
-                let progress = match (prepared, ending) {
-                    (Prepared::NotYet, _) => Progress::Preparing,
-                    (prepared, None) => Progress::Prepared(*prepared),
-                    (prepared, Some(ending)) => Progress::CleaningUp(*prepared, ending.reason),
+                let progress = match ending {
+                    None => Progress::Prepared(*prepared),
+                    Some(ending) => Progress::CleaningUp(*prepared, ending.reason),
                 };
                 (Some((lease, progress)), None)
             }
