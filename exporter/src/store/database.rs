@@ -1,6 +1,6 @@
 //! The database file of a state directory, opened for writing.
 
-use std::fs::{self, DirBuilder, Metadata};
+use std::fs::{self, DirBuilder, File, Metadata};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -49,10 +49,13 @@ impl Database {
             return Err(StoreError::ReadOnly { path, reason: "read-only file".into() });
         }
         connection.busy_timeout(PATIENCE).map_err(refused)?;
-        check_version(&connection, &path)?;
-        configure(&connection).map_err(refused)?;
+        let is_new = check_version(&connection, &path)? == 0;
+        configure(&connection, is_new).map_err(refused)?;
         check_integrity(&connection, &path)?;
         schema::migrate(&mut connection).map_err(refused)?;
+        if is_new {
+            keep(&connection, dir, &path)?;
+        }
         // Whether it can be written is found out now, not in the middle of a lease.
         let opened = rows::nanoseconds(Timestamp::now());
         connection.execute("UPDATE bench SET opened = ?1", [opened]).map_err(refused)?;
@@ -146,13 +149,24 @@ pub(super) fn check_version(connection: &Connection, path: &Path) -> Result<i64,
     Ok(found)
 }
 
-fn configure(connection: &Connection) -> rusqlite::Result<()> {
+fn configure(connection: &Connection, is_new: bool) -> rusqlite::Result<()> {
+    // A commit is on disk when it returns. While there is nothing to lose, nothing waits for a disk.
+    connection.pragma_update(None, "synchronous", if is_new { "OFF" } else { "FULL" })?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    // A commit is on disk when it returns.
-    connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     // After a large transaction, the log does not keep its size.
     connection.pragma_update(None, "journal_size_limit", 8 << 20)
+}
+
+/// Has a new database on disk, and from now on each of its commits.
+fn keep(connection: &Connection, dir: &Path, path: &Path) -> Result<(), StoreError> {
+    for path in [path, dir] {
+        let synced = File::open(path).and_then(|file| file.sync_all());
+        synced.map_err(|error| StoreError::of_system(path, error))?;
+    }
+    connection
+        .pragma_update(None, "synchronous", "FULL")
+        .map_err(|error| StoreError::of_database(path, error))
 }
 
 fn check_integrity(connection: &Connection, path: &Path) -> Result<(), StoreError> {

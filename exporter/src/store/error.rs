@@ -82,20 +82,20 @@ pub enum StoreError {
         finding: String,
     },
     /// The system refuses something else.
-    #[error("{}: the state directory can't be used", path.display())]
+    #[error("{}: {reason}", path.display())]
     Io {
         /// What it is about.
         path: PathBuf,
         /// What the system says.
-        source: io::Error,
+        reason: io::Error,
     },
     /// The database refuses something else.
-    #[error("{}: the database can't be used", path.display())]
+    #[error("{}: {reason}", path.display())]
     Database {
         /// The database.
         path: PathBuf,
         /// What it says.
-        source: rusqlite::Error,
+        reason: rusqlite::Error,
     },
     /// The name in `HILT_FAULT_POINT` means nothing.
     #[error("{VARIABLE}: {0}")]
@@ -114,7 +114,7 @@ impl StoreError {
         } else if is(&[ErrorKind::StorageFull, ErrorKind::QuotaExceeded]) {
             Self::Full { path }
         } else {
-            Self::Io { path, source }
+            Self::Io { path, reason: source }
         }
     }
 
@@ -129,7 +129,7 @@ impl StoreError {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 Self::Damaged { path, finding: source.to_string() }
             }
-            _ => Self::Database { path, source },
+            _ => Self::Database { path, reason: source },
         }
     }
 }

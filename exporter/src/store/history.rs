@@ -88,7 +88,7 @@ impl History {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(Self { connection: None, path });
             }
-            Err(source) => return Err(StoreError::Io { path, source }),
+            Err(reason) => return Err(StoreError::Io { path, reason }),
         }
         let refused = |error| StoreError::of_database(&path, error);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;

@@ -63,7 +63,7 @@ impl Store {
     pub fn open(dir: &Path) -> Result<(Self, Recovery), StoreError> {
         let (writer, recovery) = Writer::open(dir)?;
         let thread = Thread::start(writer)
-            .map_err(|source| StoreError::Io { path: PathBuf::from(dir), source })?;
+            .map_err(|reason| StoreError::Io { path: PathBuf::from(dir), reason })?;
         Ok((Self { writer: Some(Arc::new(thread)) }, recovery))
     }
 

@@ -95,10 +95,9 @@ CREATE TABLE stage (                     -- done, of changes of drivers that are
 ) STRICT;
 "];
 
-/// The tables that a start depends on. Outputs are left out: they are most of the bytes, and one that
-/// can't be read harms nobody but its reader.
-pub(super) const VITAL: [&str; 7] =
-    ["bench", "lease", "transition", "run", "driver", "ended", "stage"];
+/// The tables that a start depends on. The history is left out: it is most of the bytes, and what
+/// can't be read of it harms nobody but its reader.
+pub(super) const VITAL: [&str; 5] = ["bench", "lease", "driver", "ended", "stage"];
 
 /// The version of a database; 0 if it is empty.
 pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
