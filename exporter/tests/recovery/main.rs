@@ -5,3 +5,4 @@ mod bench;
 mod everywhere;
 mod leftovers;
 mod quarantine;
+mod reload;
