@@ -102,6 +102,15 @@ impl Reloader {
         let loading = spawn_blocking(move || load_to_run(&file, &Environment::of_process()));
         let loaded = loading.await.map_err(|error| error.to_string())?;
         let loaded = loaded.map_err(|mistakes| mistakes.to_string())?;
+        let (name, new) =
+            (self.config.borrow().metadata.name.clone(), &loaded.config.metadata.name);
+        if *new != name {
+            let file = self.file.display();
+            return Err(format!(
+                "{file}: metadata.name: is '{new}', but the exporter that runs is '{name}'; \
+                 restart it to give it another name"
+            ));
+        }
         for warning in loaded.warnings.to_string().lines() {
             tracing::warn!("{warning}");
         }

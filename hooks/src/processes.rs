@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getsid};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -21,16 +21,16 @@ use crate::outcome::Process;
 
 /// What all runs of this process share, because its children are its children whoever started them.
 static HOUSEHOLD: Mutex<Household> =
-    Mutex::new(Household { runs: BTreeSet::new(), unclaimed: BTreeMap::new() });
+    Mutex::new(Household { runs: BTreeMap::new(), unclaimed: BTreeMap::new() });
 
 /// How long an ended child may stay unreaped before it counts as nobody's. Whoever starts a child
 /// directly waits for it and reaps it within milliseconds.
 const UNCLAIMED_AFTER: Duration = Duration::from_secs(5);
 
 struct Household {
-    /// The runs whose processes are not all gone: an orphan without a mark is whose it must be when
-    /// there is only one.
-    runs: BTreeSet<Uuid>,
+    /// The runs whose processes are not all gone, with their leaders: an orphan without a mark is
+    /// whose it must be when there is only one, and a leader is reaped by its own run alone.
+    runs: BTreeMap<Uuid, Option<i32>>,
     /// Children that ended before anybody saw whose they were, by process id and birth, and when
     /// they were first seen.
     unclaimed: BTreeMap<(i32, u64), Instant>,
@@ -43,7 +43,7 @@ pub(crate) struct Membership(Uuid);
 
 impl Membership {
     pub(crate) fn of(run: Uuid) -> Self {
-        household().runs.insert(run);
+        household().runs.insert(run, None);
         Self(run)
     }
 }
@@ -61,8 +61,19 @@ pub(crate) struct Family {
     leader: Pid,
     /// When the leader started, in clock ticks after boot.
     born: u64,
+    /// The leader was seen to have ended.
+    leader_has_ended: bool,
     /// The members that were seen alive, and so can be reaped when they are not.
     seen: BTreeSet<i32>,
+}
+
+/// What one look at the children has found.
+#[derive(Debug, Default)]
+struct Look {
+    living: Vec<Process>,
+    /// Something has ended that had not before, and may have handed on its own children to where the
+    /// look had already been.
+    is_stale: bool,
 }
 
 /// A line of `/proc/PID/stat`, as far as it matters here.
@@ -79,28 +90,41 @@ struct Stat {
 impl Family {
     /// The family of a leader that was just started.
     pub(crate) fn new(run: Membership, leader: Pid) -> Self {
+        household().runs.insert(run.0, Some(leader.as_raw()));
         let born = stat(leader.as_raw()).map_or(0, |stat| stat.born);
-        Self { run, leader, born, seen: BTreeSet::new() }
+        Self { run, leader, born, leader_has_ended: false, seen: BTreeSet::new() }
     }
 
     /// Reaps what has ended, except for the leader, and returns what lives: the leader, and those
-    /// others whose parents are gone.
+    /// others whose parents are gone. Where there is nothing, nothing is left.
     pub(crate) fn living(&mut self) -> Vec<Process> {
-        let mut living = Vec::new();
-        for stat in children().into_iter().filter_map(stat) {
-            // The leader stays a zombie until the end: it keeps the number of the group.
-            if stat.zombie && stat.pid != self.leader.as_raw() {
-                if stat.session == self.leader.as_raw() || self.seen.contains(&stat.pid) {
-                    reap(Pid::from_raw(stat.pid));
-                } else {
-                    reap_if_unclaimed(&stat);
+        until_certain(|| self.look())
+    }
+
+    fn look(&mut self) -> Look {
+        let mut look = Look::default();
+        for pid in children() {
+            let Some(stat) = stat(pid) else {
+                look.is_stale = true;
+                continue;
+            };
+            if !stat.zombie {
+                if self.includes(&stat) {
+                    self.seen.insert(stat.pid);
+                    look.living.push(Process { pid: stat.pid, name: stat.name });
                 }
-            } else if !stat.zombie && self.includes(&stat) {
-                self.seen.insert(stat.pid);
-                living.push(Process { pid: stat.pid, name: stat.name });
+            } else if stat.pid == self.leader.as_raw() {
+                // It stays a zombie until the end: it keeps the number of the group.
+                look.is_stale |= !std::mem::replace(&mut self.leader_has_ended, true);
+            } else if stat.session == self.leader.as_raw() || self.seen.contains(&stat.pid) {
+                self.seen.remove(&stat.pid);
+                reap(Pid::from_raw(stat.pid));
+                look.is_stale = true;
+            } else {
+                look.is_stale |= is_new_and_unclaimed(&stat);
             }
         }
-        living
+        look
     }
 
     /// Sends a signal to the leader's process group, whether the leader itself lives or not.
@@ -118,6 +142,11 @@ impl Family {
     fn includes(&self, stat: &Stat) -> bool {
         if stat.session == self.leader.as_raw() {
             return true;
+        }
+        // Nobody gets back into the session that the script was started from; whatever is there was
+        // started by others.
+        if getsid(None).is_ok_and(|own| own.as_raw() == stat.session) {
+            return false;
         }
         match mark(stat.pid) {
             Mark::Run(run) => run == self.run.0,
@@ -160,15 +189,34 @@ fn reap(pid: Pid) {
     waitpid(pid, Some(WaitPidFlag::WNOHANG)).ok();
 }
 
-/// Reaps an ended child of unknown origin once it is clear that nobody else will.
-fn reap_if_unclaimed(stat: &Stat) {
+/// Looks until something lives, or it is certain that nothing does.
+fn until_certain(mut look: impl FnMut() -> Look) -> Vec<Process> {
+    loop {
+        let found = look();
+        if !found.is_stale || !found.living.is_empty() {
+            return found.living;
+        }
+    }
+}
+
+/// Whether an ended child of unknown origin was never seen before. It is reaped once it is clear that
+/// nobody else will.
+fn is_new_and_unclaimed(stat: &Stat) -> bool {
     let mut household = household();
+    if household.runs.values().any(|leader| *leader == Some(stat.pid)) {
+        return false;
+    }
     let (key, now) = ((stat.pid, stat.born), Instant::now());
-    if now - *household.unclaimed.entry(key).or_insert(now) > UNCLAIMED_AFTER {
+    let first_seen = household.unclaimed.get(&key).copied();
+    let is_due = first_seen.is_some_and(|seen| now - seen > UNCLAIMED_AFTER);
+    if is_due {
         household.unclaimed.remove(&key);
         reap(Pid::from_raw(stat.pid));
+    } else {
+        household.unclaimed.entry(key).or_insert(now);
     }
     household.unclaimed.retain(|_, seen| now - *seen <= 2 * UNCLAIMED_AFTER);
+    first_seen.is_none()
 }
 
 /// What a process's environment says about the run that it belongs to.
@@ -256,6 +304,55 @@ mod tests {
         assert_eq!((stat.parent, stat.session), (7, 9));
         assert!(!stat.zombie);
         assert_eq!(stat.born, 12345);
+    }
+
+    #[test]
+    fn nothing_is_left_only_if_nothing_has_ended_during_the_look() {
+        let orphan = || vec![Process { pid: 7, name: "sleep".into() }];
+        let mut looks = [
+            Look { living: Vec::new(), is_stale: true },
+            Look { living: orphan(), is_stale: true },
+            Look { living: Vec::new(), is_stale: true },
+            Look { living: Vec::new(), is_stale: false },
+        ]
+        .into_iter();
+        assert_eq!(until_certain(|| looks.next().unwrap()), orphan());
+        assert_eq!(until_certain(|| looks.next().unwrap()), []);
+        assert!(looks.next().is_none());
+    }
+
+    #[tokio::test]
+    async fn the_leader_of_another_run_is_left_to_that_run() {
+        let mut ended = std::process::Command::new("true").spawn().unwrap();
+        let leader = Pid::from_raw(i32::try_from(ended.id()).unwrap());
+        let zombie = loop {
+            match stat(leader.as_raw()).unwrap() {
+                stat if stat.zombie => break stat,
+                _ => tokio::task::yield_now().await,
+            }
+        };
+        let other = Family::new(Membership::of(Uuid::new_v4()), leader);
+        assert!(!is_new_and_unclaimed(&zombie));
+        tokio::time::pause();
+        tokio::time::advance(2 * UNCLAIMED_AFTER).await;
+        assert!(!is_new_and_unclaimed(&zombie));
+        assert_eq!(stat(leader.as_raw()), Some(zombie), "its status is still to be had");
+        drop(other);
+        // The run has reaped it.
+        assert!(ended.try_wait().is_err());
+    }
+
+    #[test]
+    fn what_was_started_beside_a_run_does_not_belong_to_it() {
+        let run = Membership::of(Uuid::new_v4());
+        // With all that an orphan without a mark has, but for its session.
+        let mut beside = std::process::Command::new("sleep").arg("60").env_clear().spawn().unwrap();
+        let pid = i32::try_from(beside.id()).unwrap();
+        let family = Family::new(run, Pid::from_raw(i32::MAX));
+        let is_included = family.includes(&stat(pid).unwrap());
+        beside.kill().unwrap();
+        beside.wait().unwrap();
+        assert!(!is_included);
     }
 
     #[test]

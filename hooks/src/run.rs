@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -149,12 +149,12 @@ impl Leader {
 
     /// How the script ended, if it has. It is not reaped: its id stays its own.
     fn exit_status(&self) -> Option<Ending> {
-        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG;
-        match waitid(Id::Pid(self.pid), flags) {
-            Ok(WaitStatus::Exited(_, code)) => Some(Ending::Exited(code)),
-            Ok(WaitStatus::Signaled(_, signal, _)) => Some(Ending::Signaled(signal as i32)),
-            Ok(_) | Err(_) => None,
-        }
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        let leader = rustix::process::Pid::from_raw(self.pid.as_raw())?;
+        // Not by `nix`, to which an end by a real-time signal is an error.
+        let status = waitid(WaitId::Pid(leader), options).ok()??;
+        let exited = status.exit_status().map(Ending::Exited);
+        exited.or_else(|| status.terminating_signal().map(Ending::Signaled))
     }
 
     /// Ends every process of the run: SIGTERM, then after `grace` SIGKILL.

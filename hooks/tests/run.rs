@@ -72,8 +72,13 @@ async fn a_python_file_runs_in_python() {
 
 #[tokio::test]
 async fn a_signal_is_told_from_an_exit_code() {
-    let (outcome, _) = run(&hook("kill -9 $$", None)).await;
-    assert!(matches!(outcome.ending, Ending::Signaled(9)), "{outcome:?}");
+    for signal in [9, 40] {
+        let (outcome, _) = run(&hook(&format!("kill -{signal} $$"), None)).await;
+        assert!(
+            matches!(outcome.ending, Ending::Signaled(found) if found == signal),
+            "{outcome:?}"
+        );
+    }
 }
 
 #[tokio::test]

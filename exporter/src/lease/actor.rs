@@ -185,6 +185,10 @@ impl Actor {
             () = self.handle.end_session.notified() => Event::Ended(EndReason::Released),
             () = self.handle.reinstate.notified() => Event::Reinstated,
             changes = self.lifecycle.reconfigured() => Event::Changed(changes),
+            // The standing lease is there all the time; without a client, the bench is idle.
+            () = self.assigner.deserted(), if self.machine.holds_up_changes() => {
+                Event::Ended(EndReason::Released)
+            }
             () = repair_is_due => {
                 self.repair_at = None;
                 Event::RepairDue
@@ -211,8 +215,8 @@ impl Actor {
             Done::Opened(epoch, Err(reason)) => Event::OpenFailed(epoch, reason),
             Done::Hook(epoch, phase, report) => {
                 self.ended = report.ended;
-                if let Some(motd) = report.motd {
-                    self.bench.set_motd(Some(&motd));
+                if report.motd.is_some() {
+                    self.bench.set_motd(report.motd);
                 }
                 Event::HookDone(epoch, phase, report.verdict)
             }

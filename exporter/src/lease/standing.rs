@@ -65,6 +65,12 @@ impl Standing {
         }
     }
 
+    /// Returns once nobody is there who could be using the standing lease, so that it may end for
+    /// the exporter's own purposes. Cancel safe.
+    pub async fn deserted(&self) {
+        self.status.deserted().await;
+    }
+
     /// A lease is over.
     pub fn released(&mut self, fate: Fate) {
         let failures = match fate {

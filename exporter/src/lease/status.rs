@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
@@ -64,6 +64,8 @@ pub struct Reader {
 #[derive(Debug)]
 pub struct Viewer {
     id: u64,
+    /// A client's, who may be about to use the devices.
+    is_client: bool,
     viewers: Arc<Viewers>,
 }
 
@@ -71,6 +73,8 @@ pub struct Viewer {
 #[derive(Debug, Default)]
 struct Viewers {
     next_id: AtomicU64,
+    /// How many connections of clients are open, whether they follow the status or not.
+    clients: AtomicUsize,
     seen: Mutex<HashMap<u64, u64>>,
     changed: Notify,
 }
@@ -142,8 +146,29 @@ impl Reader {
 
     /// A connection that may come to follow the status.
     pub fn viewer(&self) -> Viewer {
+        self.connect(false)
+    }
+
+    /// The same, of a client.
+    pub fn client(&self) -> Viewer {
+        self.viewers.clients.fetch_add(1, Ordering::Relaxed);
+        self.connect(true)
+    }
+
+    fn connect(&self, is_client: bool) -> Viewer {
         let id = self.viewers.next_id.fetch_add(1, Ordering::Relaxed);
-        Viewer { id, viewers: Arc::clone(&self.viewers) }
+        Viewer { id, is_client, viewers: Arc::clone(&self.viewers) }
+    }
+
+    /// Waits until no connection of a client is open.
+    pub async fn deserted(&self) {
+        loop {
+            let changed = self.viewers.changed.notified();
+            if self.viewers.clients.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// A mark by which [`newcomer`](Self::newcomer) tells who came later.
@@ -173,7 +198,11 @@ impl Viewer {
 
 impl Drop for Viewer {
     fn drop(&mut self) {
-        if self.viewers.seen().remove(&self.id).is_some() {
+        let has_followed = self.viewers.seen().remove(&self.id).is_some();
+        if self.is_client {
+            self.viewers.clients.fetch_sub(1, Ordering::Relaxed);
+        }
+        if has_followed || self.is_client {
             self.viewers.changed.notify_waiters();
         }
     }
@@ -258,6 +287,22 @@ mod tests {
         drop(goes);
         assert!(seen().await.is_ok());
         drop(never_asks);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bench_is_deserted_when_the_last_client_is_gone() {
+        let (_publisher, reader) = Publisher::new();
+        let deserted = || timeout(Duration::from_secs(1), reader.deserted());
+        let _hook = reader.viewer();
+        assert!(deserted().await.is_ok());
+        let (first, last) = (reader.client(), reader.client());
+        drop(first);
+        assert!(deserted().await.is_err());
+        let gone = async {
+            tokio::task::yield_now().await;
+            drop(last);
+        };
+        assert!(tokio::join!(deserted(), gone).0.is_ok());
     }
 
     #[tokio::test(start_paused = true)]

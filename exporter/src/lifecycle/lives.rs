@@ -81,12 +81,19 @@ impl Lifecycle {
         }
     }
 
-    /// Returns once the configuration is to be another. Cancel safe.
+    /// Returns once the configuration, or a script that it refers to, is to be another. Cancel safe.
     pub async fn reconfigured(&mut self) -> Changes {
-        match self.wanted.changed().await {
-            Ok(()) => self.changes().unwrap_or(Changes::Quiet),
-            // It will stay as it is.
-            Err(_) => std::future::pending().await,
+        loop {
+            if self.wanted.changed().await.is_err() {
+                // It will stay as it is.
+                std::future::pending::<()>().await;
+            }
+            if let Some(changes) = self.changes() {
+                return changes;
+            }
+            if *self.wanted.borrow() != self.hooks.config {
+                return Changes::Quiet;
+            }
         }
     }
 
@@ -149,9 +156,10 @@ impl Lifecycle {
         self.hooks.lease.judge(phase, &ending)
     }
 
-    /// Makes the wanted configuration the one in force.
+    /// Makes the wanted configuration the one in force. Nobody has the bench meanwhile.
     pub fn adopt(&mut self) {
         let config = Arc::clone(&self.wanted.borrow());
+        self.bench.greet_with(config.motd.clone().unwrap_or_default());
         self.hooks = Arc::new(Hooks::new(config, &self.store, self.logs.as_ref()));
     }
 

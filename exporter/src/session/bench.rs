@@ -1,6 +1,6 @@
 //! Everything that clients and hooks of one exporter can reach.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use drivers::Tree;
 use drivers::tree::Node;
@@ -40,9 +40,16 @@ pub struct Bench {
     tree: RwLock<Arc<Tree>>,
     /// Without the devices and the message of the day.
     report: GetReportResponse,
-    /// The message of the day: the configuration's, and what a beforeLease hook has added.
-    motd: Mutex<String>,
-    base_motd: String,
+    motd: Mutex<Motd>,
+}
+
+/// The message of the day.
+#[derive(Debug)]
+struct Motd {
+    /// The configuration's.
+    greeting: String,
+    /// What a beforeLease hook has added.
+    addition: Option<String>,
 }
 
 /// What a bench is made of.
@@ -84,8 +91,7 @@ impl Bench {
             tasks,
             span,
             report,
-            motd: Mutex::new(parts.motd.clone()),
-            base_motd: parts.motd,
+            motd: Mutex::new(Motd { greeting: parts.motd, addition: None }),
         })
     }
 
@@ -102,18 +108,23 @@ impl Bench {
 
     /// The report, with the devices and the message of the day as they are now.
     pub fn report(&self) -> GetReportResponse {
-        let motd = self.motd.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let motd = self.motd().text();
         let reports = report::reports(&self.tree());
         GetReportResponse { motd, reports, ..self.report.clone() }
     }
 
+    /// Replaces what the configuration has for the message of the day.
+    pub fn greet_with(&self, greeting: String) {
+        self.motd().greeting = greeting;
+    }
+
     /// Replaces what a hook has added to the message of the day.
-    pub fn set_motd(&self, addition: Option<&str>) {
-        let motd = match addition {
-            Some(addition) => format!("{}\n{addition}", self.base_motd),
-            None => self.base_motd.clone(),
-        };
-        *self.motd.lock().unwrap_or_else(PoisonError::into_inner) = motd;
+    pub fn set_motd(&self, addition: Option<String>) {
+        self.motd().addition = addition;
+    }
+
+    fn motd(&self) -> MutexGuard<'_, Motd> {
+        self.motd.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Admits a call, or says why not.
@@ -131,6 +142,15 @@ impl Bench {
                 "no driver has the uuid {uuid}; ask for the report again"
             ))
         })
+    }
+}
+
+impl Motd {
+    fn text(&self) -> String {
+        match &self.addition {
+            Some(addition) => format!("{}\n{addition}", self.greeting),
+            None => self.greeting.clone(),
+        }
     }
 }
 

@@ -170,8 +170,12 @@ impl Door {
     }
 
     async fn admit(&self, stream: impl Stream + 'static) {
-        let viewer = Arc::new(self.bench.status.viewer());
-        let peer = Peer { origin: self.origin, viewer };
+        let status = &self.bench.status;
+        let viewer = match self.origin {
+            Origin::Client => status.client(),
+            Origin::Hook => status.viewer(),
+        };
+        let peer = Peer { origin: self.origin, viewer: Arc::new(viewer) };
         let stream: Box<dyn Stream> = Box::new(stream);
         let connection = Connection { stream: AuthorityFilter::new(stream), peer };
         // An error means that the server has stopped.

@@ -5,4 +5,5 @@ mod bench;
 mod everywhere;
 mod leftovers;
 mod quarantine;
+mod reload;
 mod service_manager;

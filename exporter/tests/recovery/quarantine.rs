@@ -56,3 +56,17 @@ async fn a_bench_is_out_of_service_after_enough_failures_in_a_row() {
     let reason = "quarantined: 2 leases in a row have failed: Hook failed with exit code 1";
     assert_eq!(status.message(), reason);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bench_that_is_released_while_it_is_repaired_is_back_at_once() {
+    let configuration = FAILING.replace(
+        "quarantine}",
+        "quarantine}\n  repair: {script: 'touch $DIR/mended; echo on >> $DIR/repair; exec sleep 1000', interval: 1}",
+    );
+    let bench = Bench::new(&configuration);
+    let mut exporter = bench.start(None);
+    bench.written("repair", "on").await;
+    assert!(bench.hilt(&["release", "bench"]).status.success());
+    exporter.wait_for(ExporterStatus::LeaseReady).await;
+    assert_eq!(bench.count("repair"), (1, 0));
+}

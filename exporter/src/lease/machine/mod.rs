@@ -97,7 +97,7 @@ impl Machine {
             },
             Some(reason) => {
                 let owed = lease.and_then(|(tenancy, ending)| Some((tenancy, ending?.reason)));
-                let quarantine = Quarantine { reason, cause: Cause::Leases, owed };
+                let quarantine = Quarantine { owed, ..Quarantine::new(reason, Cause::Leases) };
                 machine.stand_by(Some(quarantine), String::new())
             }
         };
@@ -108,6 +108,11 @@ impl Machine {
     /// Where the bench stands.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Whether a lease keeps drivers from being changed that its client has not finished with.
+    pub fn holds_up_changes(&self) -> bool {
+        matches!(self.state, State::Ready(_)) && self.changes.is_some()
     }
 
     /// Follows another configuration from now on.

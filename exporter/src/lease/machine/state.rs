@@ -124,6 +124,8 @@ pub struct Quarantine {
     pub cause: Cause,
     /// A lease whose afterLease hook is owed.
     pub owed: Option<(Tenancy, EndReason)>,
+    /// Somebody has declared the bench good while something was done to it.
+    pub lifted: bool,
 }
 
 /// What took a bench out of service.
@@ -135,16 +137,17 @@ pub enum Cause {
     Drivers,
 }
 
-/// Something that is done to the bench between leases. Where it is not the exporter's last, the
-/// exporter may have been told to go meanwhile.
+/// Something that is done to the bench between leases. The exporter may have been told to go
+/// meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
     /// Drivers are installed, updated and deleted.
     Apply(Option<Farewell>),
     /// The repair hook runs.
     Repair(Option<Farewell>),
-    /// The hooks for the exporter's end run; then it ends with this code.
-    Farewell(Farewell, u8),
+    /// The hooks for the exporter's end run; then it ends with this code. It may have been told that
+    /// it goes for good when it had begun to stop.
+    Farewell(Farewell, u8, Option<Farewell>),
 }
 
 impl Ending {
@@ -227,8 +230,17 @@ impl Work {
             Self::Repair(earlier) => {
                 (Self::Repair(earlier.max(Some(farewell))), vec![Effect::CancelHook])
             }
-            Self::Farewell(..) => (self, Vec::new()),
+            Self::Farewell(present, code, next) => {
+                let next = next.max(Some(farewell).filter(|farewell| *farewell > present));
+                (Self::Farewell(present, code, next), Vec::new())
+            }
         }
+    }
+}
+
+impl Quarantine {
+    pub(super) fn new(reason: String, cause: Cause) -> Self {
+        Self { reason, cause, owed: None, lifted: false }
     }
 }
 

@@ -3,10 +3,9 @@
 use super::super::Lease;
 use super::super::status::Status;
 use super::{
-    Effect, EndReason, Ending, Event, Fate, Health, Machine, Parting, Phase, Prepared, Quarantine,
-    Rest, State, Step, Tenancy, Then, Verdict, publish,
+    Cause, Effect, EndReason, Ending, Event, Fate, Health, Machine, Parting, Phase, Prepared,
+    Quarantine, Rest, State, Step, Tenancy, Then, Verdict, publish,
 };
-use crate::lease::machine::Cause;
 
 /// Starts the explanation of a status after a hook that failed with `onFailure: warn`. Clients of
 /// the reference look for it.
@@ -82,10 +81,10 @@ impl Machine {
         let reason = format!("bench not usable: {reason}");
         if tenancy.prepared != Prepared::NotYet && self.plan.after {
             let ended = Ending::ended(ending, EndReason::Failed);
+            let reason = format!("the afterLease hook of {} is owed: {reason}", tenancy.lease.name);
             let quarantine = Quarantine {
-                reason: format!("the afterLease hook of {} is owed: {reason}", tenancy.lease.name),
-                cause: Cause::Leases,
                 owed: Some((tenancy, ended.reason)),
+                ..Quarantine::new(reason, Cause::Leases)
             };
             return self.leave(Some(quarantine), ended.rest(Health::Untried).then);
         }
@@ -340,9 +339,7 @@ impl Machine {
                 let Rest { health, then, .. } = rest;
                 let quarantine = match health {
                     Health::Untried | Health::Good | Health::Bad(_) => None,
-                    Health::Unusable(reason) => {
-                        Some(Quarantine { reason, cause: Cause::Leases, owed: None })
-                    }
+                    Health::Unusable(reason) => Some(Quarantine::new(reason, Cause::Leases)),
                 };
                 self.leave(quarantine, then)
             }

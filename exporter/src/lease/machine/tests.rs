@@ -32,7 +32,7 @@ fn rest(reason: EndReason, then: Then) -> Rest {
 }
 
 fn quarantine(cause: Cause) -> Quarantine {
-    Quarantine { reason: "text".into(), cause, owed: None }
+    Quarantine::new("text".into(), cause)
 }
 
 fn states() -> Vec<State> {
@@ -77,7 +77,16 @@ fn states() -> Vec<State> {
         State::Maintaining(Work::Apply(None), Some(quarantine(Cause::Drivers))),
         State::Maintaining(Work::Repair(None), Some(quarantine(Cause::Leases))),
         State::Maintaining(Work::Repair(Some(Farewell::Stop)), Some(quarantine(Cause::Leases))),
-        State::Maintaining(Work::Farewell(Farewell::Stop, 1), None),
+        State::Maintaining(
+            Work::Repair(None),
+            Some(Quarantine { lifted: true, ..quarantine(Cause::Leases) }),
+        ),
+        State::Maintaining(
+            Work::Apply(None),
+            Some(Quarantine { lifted: true, ..quarantine(Cause::Leases) }),
+        ),
+        State::Maintaining(Work::Farewell(Farewell::Stop, 1, None), None),
+        State::Maintaining(Work::Farewell(Farewell::Stop, 1, Some(Farewell::Down)), None),
         State::Stopped,
     ]
 }
@@ -131,6 +140,8 @@ fn short(item: &impl std::fmt::Debug) -> String {
         ("leaving: ", ""),
         ("Quarantine { reason: \"text\", cause: ", "Quarantine { "),
         (", owed: ", ", "),
+        (", lifted: false", ""),
+        ("lifted: true", "lifted"),
         ("Parting { reason: ", "Parting { "),
         ("prepared: ", ""),
         ("preemption: false", "no preemption"),

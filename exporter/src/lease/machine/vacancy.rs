@@ -76,7 +76,7 @@ impl Machine {
             publish(Status::AfterLeaseHook, format!("Running {} hooks", farewell.event())),
             Effect::Maintain(self.next_epoch(), Task::Farewell(farewell)),
         ];
-        (State::Maintaining(Work::Farewell(farewell, code), quarantine), effects)
+        (State::Maintaining(Work::Farewell(farewell, code, None), quarantine), effects)
     }
 
     /// Takes the bench into service again; what it still owes comes first.
@@ -152,6 +152,18 @@ impl Machine {
                 let (work, effects) = work.leave(farewell);
                 (State::Maintaining(work, quarantine), effects)
             }
+            Event::Reinstated => {
+                let quarantine =
+                    quarantine.map(|quarantine| Quarantine { lifted: true, ..quarantine });
+                let effects = match (work, &quarantine) {
+                    // Nobody needs what it would find out.
+                    (Work::Repair(_), Some(_)) => vec![Effect::CancelHook],
+                    (Work::Repair(_), None) | (Work::Apply(_) | Work::Farewell(..), _) => {
+                        Vec::new()
+                    }
+                };
+                (State::Maintaining(work, quarantine), effects)
+            }
             Event::Assigned(_)
             | Event::Opened(_)
             | Event::OpenFailed(..)
@@ -161,8 +173,7 @@ impl Machine {
             | Event::Closed(_)
             | Event::Released(_)
             | Event::Changed(_)
-            | Event::RepairDue
-            | Event::Reinstated => (State::Maintaining(work, quarantine), Vec::new()),
+            | Event::RepairDue => (State::Maintaining(work, quarantine), Vec::new()),
         }
     }
 
@@ -172,19 +183,25 @@ impl Machine {
         quarantine: Option<Quarantine>,
         result: Result<(), String>,
     ) -> Step {
+        let is_lifted = quarantine.as_ref().is_some_and(|quarantine| quarantine.lifted);
+        let quarantine = quarantine.map(|quarantine| Quarantine { lifted: false, ..quarantine });
         let (leaving, quarantine, is_good) = match (work, result) {
-            (Work::Farewell(_, code), _) => return stopped(code),
+            (Work::Farewell(_, code, None), _) => return stopped(code),
+            (Work::Farewell(_, code, Some(farewell)), _) => {
+                return self.bid_farewell(farewell, code, quarantine);
+            }
             (Work::Apply(leaving), Err(reason)) => {
                 let owed = quarantine.and_then(|quarantine| quarantine.owed);
-                (leaving, Some(Quarantine { reason, cause: Cause::Drivers, owed }), false)
+                let cause = Cause::Drivers;
+                (leaving, Some(Quarantine { owed, ..Quarantine::new(reason, cause) }), false)
             }
             (Work::Apply(leaving), Ok(())) => match quarantine {
                 Some(quarantine) if quarantine.cause == Cause::Drivers => {
                     (leaving, Some(Quarantine { cause: Cause::Leases, ..quarantine }), true)
                 }
-                quarantine => (leaving, quarantine, false),
+                quarantine => (leaving, quarantine, is_lifted),
             },
-            (Work::Repair(leaving), result) => (leaving, quarantine, result.is_ok()),
+            (Work::Repair(leaving), result) => (leaving, quarantine, result.is_ok() || is_lifted),
         };
         match (leaving, quarantine) {
             (None, Some(quarantine)) if is_good => self.reinstate(quarantine),
