@@ -12,9 +12,9 @@ pub fn ready() {
 /// The exporter is going, and may take so long from now on. systemd's `TimeoutStopSec` no longer
 /// counts if that is shorter.
 pub fn stopping(within: Duration) {
-    // The protocol counts microseconds in 32 bits here: 71 minutes. Who needs longer says so again.
-    let within = u32::try_from(within.as_micros()).unwrap_or(u32::MAX);
-    tell(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(within)]);
+    // systemd reads 64 bits; the crate's own variant has 32, which end after 71 minutes.
+    let within = format!("EXTEND_TIMEOUT_USEC={}", within.as_micros());
+    tell(&[NotifyState::Stopping, NotifyState::Custom(&within)]);
 }
 
 fn tell(state: &[NotifyState<'_>]) {

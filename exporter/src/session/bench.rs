@@ -1,5 +1,6 @@
 //! Everything that clients and hooks of one exporter can reach.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use drivers::Tree;
@@ -38,6 +39,8 @@ pub struct Bench {
     pub span: Span,
     /// The devices. Replaced between leases, when the configuration has changed.
     tree: RwLock<Arc<Tree>>,
+    /// Those of them that are shown to clients but are no one's to use yet.
+    withheld: Mutex<HashSet<Uuid>>,
     /// Without the devices and the message of the day.
     report: GetReportResponse,
     motd: Mutex<Motd>,
@@ -84,6 +87,7 @@ impl Bench {
         Arc::new(Self {
             resources: Resources::new(tasks.clone()),
             tree: RwLock::new(Arc::new(parts.tree)),
+            withheld: Mutex::default(),
             status: parts.status,
             log: parts.log,
             lease: parts.lease,
@@ -104,6 +108,14 @@ impl Bench {
     /// bench meanwhile.
     pub fn replace_tree(&self, tree: Tree) {
         *self.tree.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tree);
+    }
+
+    /// From now on, nobody can use the devices at other paths than `which` says.
+    pub fn offer(&self, which: impl Fn(&str) -> bool) {
+        let tree = self.tree();
+        let nodes = tree.walk().into_iter().map(|place| place.node);
+        let withheld = nodes.filter(|node| !which(&node.path)).map(|node| node.id).collect();
+        *self.withheld.lock().unwrap_or_else(PoisonError::into_inner) = withheld;
     }
 
     /// The report, with the devices and the message of the day as they are now.
@@ -132,16 +144,21 @@ impl Bench {
         admission::admit(&self.status.current(), origin)
     }
 
-    /// The driver that a client addresses.
+    /// The driver that a client or a hook addresses.
     pub fn node(&self, id: &str) -> Result<Arc<Node>, RpcStatus> {
         let uuid = Uuid::parse_str(id).map_err(|_| {
             RpcStatus::invalid_argument(format!("driver uuid '{}' is not a UUID", shown(id)))
         })?;
-        self.tree().find(uuid).map(Arc::clone).ok_or_else(|| {
+        let node = self.tree().find(uuid).map(Arc::clone).ok_or_else(|| {
             RpcStatus::invalid_argument(format!(
                 "no driver has the uuid {uuid}; ask for the report again"
             ))
-        })
+        })?;
+        if self.withheld.lock().unwrap_or_else(PoisonError::into_inner).contains(&uuid) {
+            let message = format!("driver {} is not installed yet", node.path);
+            return Err(RpcStatus::failed_precondition(message));
+        }
+        Ok(node)
     }
 }
 

@@ -49,6 +49,7 @@ impl Session {
     /// Says which device or socket could not be opened, and why. The devices are closed again.
     pub async fn open(bench: Arc<Bench>, lease: Lease, hooks: bool) -> Result<Self, String> {
         bench.tree().open().await.map_err(|error| error.to_string())?;
+        bench.offer(|_| true);
         match hooks.then(|| Door::open(&bench, Origin::Hook)).transpose() {
             Ok(door) => Ok(Self::behind(door, Some(lease))),
             Err(error) => {
@@ -58,9 +59,10 @@ impl Session {
         }
     }
 
-    /// Opens the bench for the exporter's own hooks, while nobody has it. A device that can't be
-    /// opened is left out, and told: a hook may be there to repair it.
+    /// Opens the devices at the paths that `which` says for the exporter's own hooks, while nobody
+    /// has the bench. One that can't be opened is told: a hook may be there to repair it.
     pub async fn open_between_leases(bench: &Arc<Bench>, which: impl Fn(&str) -> bool) -> Self {
+        bench.offer(&which);
         for error in bench.tree().open_what_works(which).await {
             tracing::warn!("{error}");
         }

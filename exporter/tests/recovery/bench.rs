@@ -52,12 +52,17 @@ impl Bench {
              kind: ExporterConfig\n\
              metadata: {{namespace: default, name: bench}}\n\
              {}",
-            configuration.replace("$DIR", self.directory.path().to_str().unwrap())
+            self.filled(configuration)
         );
         // At once, as a careful editor does it.
         let new = self.file("exporter.yaml.new");
         fs::write(&new, text).unwrap();
         fs::rename(new, self.file("exporter.yaml")).unwrap();
+    }
+
+    /// A text in which `$DIR` is the directory.
+    pub(crate) fn filled(&self, text: &str) -> String {
+        text.replace("$DIR", self.directory.path().to_str().unwrap())
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
@@ -81,27 +86,30 @@ impl Bench {
 
     /// Starts the exporter, which is to end at this fault point.
     pub(crate) fn start(&self, fault_point: Option<&str>) -> Exporter {
-        match fault_point {
-            Some(point) => self.start_with(fault::VARIABLE, point),
-            None => self.start_with("NO_COLOR", "1"),
+        let mut command = self.run();
+        if let Some(point) = fault_point {
+            command.env(fault::VARIABLE, point);
         }
+        self.spawn(command)
     }
 
-    /// Starts the exporter with one more variable in its environment.
-    pub(crate) fn start_with(&self, name: &str, value: &str) -> Exporter {
-        let said = self.file("exporter.log");
-        let log = fs::File::options().create(true).append(true).open(&said).unwrap();
+    /// The command that runs the exporter.
+    pub(crate) fn run(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hilt"));
         command
             .args(["run", "--tls-grpc-insecure", "--exporter-config"])
             .arg(self.file("exporter.yaml"))
             .args(["--tls-grpc-listener", &format!("127.0.0.1:{}", self.port)])
             .arg("--state-dir")
-            .arg(self.file("state"))
-            .env(name, value)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log);
+            .arg(self.file("state"));
+        command
+    }
+
+    /// Starts the exporter by that command, or one made of it.
+    pub(crate) fn spawn(&self, mut command: Command) -> Exporter {
+        let said = self.file("exporter.log");
+        let log = fs::File::options().create(true).append(true).open(&said).unwrap();
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         Exporter { child: command.spawn().unwrap(), port: self.port, said }
     }
 
@@ -128,7 +136,7 @@ impl Bench {
 }
 
 /// A port that nobody listens on, and that the system gives to nobody who asks for any.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(10_000);
     let next = || NEXT.fetch_add(1, Ordering::Relaxed);
     let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();

@@ -29,7 +29,9 @@ async fn the_stop_time_out_grows_to_fit_the_hooks() {
     let bench = Bench::new(HOOKS);
     let path = bench.file("notify");
     let systemd = UnixDatagram::bind(&path).unwrap();
-    let mut exporter = bench.start_with("NOTIFY_SOCKET", path.to_str().unwrap());
+    let mut command = bench.run();
+    command.env("NOTIFY_SOCKET", &path);
+    let mut exporter = bench.spawn(command);
     assert_eq!(heard(&systemd).await, "READY=1\n");
     exporter.wait_for(ExporterStatus::LeaseReady).await;
     exporter.signal(Signal::SIGTERM);
