@@ -200,6 +200,11 @@ impl Actor {
     }
 
     fn leave(&mut self, farewell: Farewell) -> Event {
+        // A standing lease that nobody uses is no lease to be preempted: it ends, and then the
+        // exporter stops, or goes, without one.
+        if matches!(self.machine.state(), State::Ready(_)) && self.assigner.is_deserted() {
+            return Event::Ended(EndReason::ExporterStopping);
+        }
         self.leaving = Some(farewell);
         service_manager::stopping(self.lifecycle.departure());
         Event::Stop(farewell)

@@ -71,6 +71,11 @@ impl Standing {
         self.status.deserted().await;
     }
 
+    /// Whether nobody is there who could be using the standing lease.
+    pub fn is_deserted(&self) -> bool {
+        self.status.is_deserted()
+    }
+
     /// A lease is over.
     pub fn released(&mut self, fate: Fate) {
         let failures = match fate {

@@ -164,11 +164,16 @@ impl Reader {
     pub async fn deserted(&self) {
         loop {
             let changed = self.viewers.changed.notified();
-            if self.viewers.clients.load(Ordering::Relaxed) == 0 {
+            if self.is_deserted() {
                 return;
             }
             changed.await;
         }
+    }
+
+    /// Whether no connection of a client is open.
+    pub fn is_deserted(&self) -> bool {
+        self.viewers.clients.load(Ordering::Relaxed) == 0
     }
 
     /// A mark by which [`newcomer`](Self::newcomer) tells who came later.

@@ -157,6 +157,14 @@ impl Exporter {
         kill(self.pid(), signal).unwrap();
     }
 
+    /// A client of a lease that is ready. While it is kept, somebody has the bench.
+    pub(crate) async fn in_use(&mut self) -> ExporterServiceClient<Channel> {
+        self.wait_for(ExporterStatus::LeaseReady).await;
+        let mut client = self.client().await.expect("the exporter is running");
+        client.get_status(GetStatusRequest {}).await.unwrap();
+        client
+    }
+
     /// Waits for a status.
     pub(crate) async fn wait_for(&mut self, wanted: ExporterStatus) -> GetStatusResponse {
         self.wait_until(|now| now.status() == wanted).await

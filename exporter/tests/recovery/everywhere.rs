@@ -186,7 +186,7 @@ hooks:
 /// How an exporter is made to run the hooks of an event.
 async fn bid_farewell(event: &str, bench: &Bench, point: &str) {
     let mut exporter = bench.start(Some(point));
-    exporter.wait_for(ExporterStatus::LeaseReady).await;
+    let _client = exporter.in_use().await;
     match event {
         "preemption" => exporter.signal(Signal::SIGTERM),
         "down" => {

@@ -43,3 +43,26 @@ async fn the_stop_time_out_grows_to_fit_the_hooks() {
     assert!(microseconds.is_some_and(|us| Duration::from_micros(us) >= enough), "{stopping}");
     assert_eq!(exporter.ended().await.code(), Some(0));
 }
+
+const EVENTS: &str = "
+export: {power: {type: jumpstarter_driver_power.driver.MockPower}}
+hooks:
+  afterLease: {script: 'echo $LEASE_END_REASON >> $DIR/done'}
+  lifecycle: [{run: 'echo $HOOK_EVENT >> $DIR/done'}]
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exporter_that_nobody_uses_stops_and_one_that_somebody_uses_is_preempted() {
+    let bench = Bench::new(EVENTS);
+    let mut exporter = bench.start(None);
+    exporter.wait_for(ExporterStatus::LeaseReady).await;
+    exporter.signal(Signal::SIGTERM);
+    assert_eq!(exporter.ended().await.code(), Some(0));
+    assert_eq!(bench.lines("done"), ["exporter-stopping", "stop"]);
+
+    let mut exporter = bench.start(None);
+    let _client = exporter.in_use().await;
+    exporter.signal(Signal::SIGTERM);
+    assert_eq!(exporter.ended().await.code(), Some(0));
+    assert_eq!(bench.lines("done")[2..], ["preemption", "exporter-stopping"]);
+}

@@ -34,7 +34,7 @@ async fn until(event: &str, bench: &Bench, mut command: Command) -> ExitStatus {
         _ => panic!("{event} is no event"),
     }
     let mut exporter = bench.spawn(command);
-    exporter.wait_for(ExporterStatus::LeaseReady).await;
+    let _client = exporter.in_use().await;
     if event == "down" {
         assert!(bench.hilt(&["down", "bench"]).status.success());
     } else {
@@ -192,7 +192,7 @@ async fn the_exporter_lives_while_a_hook_runs_and_its_log_is_streamed() {
 ",
     );
     let mut exporter = bench.start(None);
-    exporter.wait_for(ExporterStatus::LeaseReady).await;
+    let _client = exporter.in_use().await;
     exporter.signal(Signal::SIGTERM);
     bench.written("state/exporters/bench/hooks/preemption.log", "saving").await;
 
