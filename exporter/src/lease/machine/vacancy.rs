@@ -47,7 +47,7 @@ impl Machine {
         }
     }
 
-    fn apply(&mut self, quarantine: Option<Quarantine>, changes: Changes) -> Step {
+    pub(super) fn apply(&mut self, quarantine: Option<Quarantine>, changes: Changes) -> Step {
         self.changes = None;
         let maintain = Effect::Maintain(self.next_epoch(), Task::Apply);
         let effects = match changes {
