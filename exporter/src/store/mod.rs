@@ -26,6 +26,8 @@ mod rows;
 mod run;
 mod schema;
 mod since;
+#[cfg(test)]
+mod testing;
 mod writer;
 
 use std::path::{Path, PathBuf};
