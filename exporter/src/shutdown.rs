@@ -1,5 +1,8 @@
 //! What signals ask of an exporter: an orderly end, of which the second no longer waits, or a look at
 //! its configuration.
+//!
+//! A service is told by SIGHUP to read its configuration again; for a command that somebody has typed,
+//! it is the end of the terminal.
 
 use std::io;
 use std::sync::Arc;
@@ -21,21 +24,32 @@ pub struct Shutdown {
     pub hangup: Arc<Notify>,
 }
 
-/// The signals that end an exporter.
+/// The signals that an exporter listens to.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    on_hangup: OnHangup,
+}
+
+/// What SIGHUP means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnHangup {
+    /// The configuration is to be read again.
+    Reload,
+    /// The terminal is gone, and the command with it.
+    Stop,
 }
 
 impl Signals {
     /// Listens to SIGTERM, SIGINT and SIGHUP from now on.
-    pub fn new() -> io::Result<Self> {
+    pub fn new(on_hangup: OnHangup) -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            on_hangup,
         })
     }
 
@@ -45,10 +59,13 @@ impl Signals {
             let name = tokio::select! {
                 _ = self.terminate.recv() => "SIGTERM",
                 _ = self.interrupt.recv() => "SIGINT",
-                _ = self.hangup.recv() => {
-                    shutdown.hangup.notify_one();
-                    continue;
-                }
+                _ = self.hangup.recv() => match self.on_hangup {
+                    OnHangup::Reload => {
+                        shutdown.hangup.notify_one();
+                        continue;
+                    }
+                    OnHangup::Stop => "SIGHUP",
+                },
             };
             if shutdown.drain.is_cancelled() {
                 tracing::warn!("{name}: stopping at once");

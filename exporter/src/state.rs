@@ -14,7 +14,6 @@ use std::{env, io};
 use nix::unistd::Uid;
 
 use crate::config::hooks::LifecycleEvent;
-use crate::store::HookEvent;
 
 /// A state directory, of as many exporters as run on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +83,7 @@ impl StateDir {
 
 /// Where, in its part of a state directory, an exporter logs its hooks for an event of its own life.
 pub fn hook_log(dir: &Path, event: LifecycleEvent) -> PathBuf {
-    hook_logs(dir).join(format!("{}.log", HookEvent::Exporter(event).word()))
+    hook_logs(dir).join(format!("{}.log", event.word()))
 }
 
 /// Where all of these logs are.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
@@ -47,32 +48,38 @@ pub fn mark() -> Option<Uuid> {
     Uuid::parse_str(env::var_os(VARIABLE)?.to_str()?).ok()
 }
 
-/// Ends every process that has this mark: asked to, and after `grace` made to. Returns those that
-/// were there, and whether they are gone.
+/// Ends every process that has this mark: asked to, and after `grace` made to, with all that they
+/// have started meanwhile. Returns those that were there, and whether they are gone.
 pub async fn end(mark: Uuid, grace: Duration) -> Vec<(Process, Gone)> {
-    let found = marked(mark);
-    for (_, pidfd) in &found {
+    let mut found = marked(mark);
+    let mut seen: Vec<Process> = Vec::new();
+    for (process, pidfd) in &found {
         signal(pidfd, &[Signal::TERM, Signal::CONT]);
+        seen.push(process.clone());
     }
-    let deadline = Instant::now() + grace;
-    let mut ended = Vec::new();
-    for (process, pidfd) in found {
-        let gone = if is_gone(&pidfd, deadline).await {
-            Gone::Yes
-        } else {
-            signal(&pidfd, &[Signal::KILL]);
-            let killed = is_gone(&pidfd, deadline.max(Instant::now()) + LAST_MOMENT).await;
-            if killed { Gone::Yes } else { Gone::No }
-        };
-        ended.push((process, gone));
+    all_gone(&found, Instant::now() + grace).await;
+    let deadline = Instant::now() + LAST_MOMENT;
+    loop {
+        found = marked(mark);
+        if found.is_empty() || Instant::now() >= deadline {
+            break;
+        }
+        for (process, pidfd) in &found {
+            signal(pidfd, &[Signal::KILL]);
+            if !seen.contains(process) {
+                seen.push(process.clone());
+            }
+        }
+        all_gone(&found, deadline).await;
+        // Where the system has no more handles to give, nothing was waited for.
+        yield_now().await;
     }
-    // What has been forked meanwhile has the mark, too, and no claim to any more grace.
-    for (process, pidfd) in marked(mark) {
-        signal(&pidfd, &[Signal::KILL]);
-        let gone = is_gone(&pidfd, Instant::now() + LAST_MOMENT).await;
-        ended.push((process, if gone { Gone::Yes } else { Gone::No }));
-    }
-    ended
+    let is_left = |process: &Process| found.iter().any(|(left, _)| left.pid == process.pid);
+    let judged = seen.into_iter().map(|process| {
+        let gone = if is_left(&process) { Gone::No } else { Gone::Yes };
+        (process, gone)
+    });
+    judged.collect()
 }
 
 /// Whether a process could be ended.
@@ -119,14 +126,18 @@ fn signal(pidfd: &OwnedFd, signals: &[Signal]) {
     }
 }
 
-/// Waits for the end of a process.
-async fn is_gone(pidfd: &OwnedFd, deadline: Instant) -> bool {
-    let Ok(pidfd) = pidfd.try_clone() else { return false };
-    #[expect(unsafe_code, reason = "the safe constructors are deprecated for being no safer")]
-    // SAFETY: an `OwnedFd` is the same open descriptor for as long as it lives.
-    let registered = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) };
-    let Ok(pidfd) = registered else { return false };
-    timeout_at(deadline, pidfd.readable()).await.is_ok_and(|ready| ready.is_ok())
+/// Waits for the end of these processes.
+async fn all_gone(processes: &[(Process, OwnedFd)], deadline: Instant) {
+    for (_, pidfd) in processes {
+        let Ok(pidfd) = pidfd.try_clone() else { return };
+        #[expect(unsafe_code, reason = "the safe constructors are deprecated for being no safer")]
+        // SAFETY: an `OwnedFd` is the same open descriptor for as long as it lives.
+        let registered = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) };
+        let Ok(pidfd) = registered else { return };
+        if timeout_at(deadline, pidfd.readable()).await.is_err() {
+            return;
+        }
+    }
 }
 
 #[cfg(test)]

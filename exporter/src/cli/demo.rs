@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use crate::demo;
-use crate::shutdown::{Shutdown, Signals};
+use crate::shutdown::{OnHangup, Shutdown, Signals};
 use crate::state::StateDir;
 
 /// Show a whole lease on a virtual bench: no hardware, no cluster.
@@ -25,7 +25,7 @@ impl Demo {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
         let state = StateDir::of(self.state_dir.as_deref());
         super::runtime()?.block_on(async {
-            let signals = Signals::new().context("can't listen to signals")?;
+            let signals = Signals::new(OnHangup::Stop).context("can't listen to signals")?;
             let shutdown = Shutdown::default();
             tokio::select! {
                 code = demo::run(!self.once, &state, shutdown.clone()) => Ok(ExitCode::from(code?)),

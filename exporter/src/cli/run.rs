@@ -18,7 +18,7 @@ use crate::app::{Setup, Standalone, State};
 use crate::secret::Secret;
 use crate::service_manager;
 use crate::session::listener::Listener;
-use crate::shutdown::{Shutdown, Signals};
+use crate::shutdown::{OnHangup, Shutdown, Signals};
 use crate::state::{ExporterDir, StateDir};
 use crate::{tls, web};
 
@@ -75,7 +75,7 @@ impl Run {
         let setup = Setup { config, file, exit_on_lease_end, state };
         let exporter = Standalone::new(setup, &shutdown)?;
         super::runtime()?.block_on(async {
-            let signals = Signals::new().context("can't listen to signals")?;
+            let signals = Signals::new(OnHangup::Reload).context("can't listen to signals")?;
             let listener = self.listen(bind).await?;
             let web = self.listen_for_web().await?;
             service_manager::ready();

@@ -35,6 +35,8 @@ impl Shell {
             // The terminal sends SIGINT to the command as well, and it is the command's to handle.
             let mut interrupt = signal(SignalKind::interrupt())?;
             let mut terminate = signal(SignalKind::terminate())?;
+            // Without its terminal, the command ends; only then are the devices closed.
+            let mut hangup = signal(SignalKind::hangup())?;
             let bench = Local::open(&config).await?;
             let mut child = self.start(&bench.socket(), &bench.programs())?;
             let status = loop {
@@ -42,6 +44,7 @@ impl Shell {
                     status = child.wait() => break status?,
                     _ = interrupt.recv() => {}
                     _ = terminate.recv() => pass_on(&child, Signal::SIGTERM),
+                    _ = hangup.recv() => pass_on(&child, Signal::SIGHUP),
                 }
             };
             bench.close().await;

@@ -58,15 +58,27 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// Each of them, with its key.
-    pub const ALL: [(&'static str, Self); 6] = [
-        ("preInstall", Self::PreInstall),
-        ("postInstall", Self::PostInstall),
-        ("preUpdate", Self::PreUpdate),
-        ("postUpdate", Self::PostUpdate),
-        ("preDelete", Self::PreDelete),
-        ("postDelete", Self::PostDelete),
+    /// Each of them.
+    pub const ALL: [Self; 6] = [
+        Self::PreInstall,
+        Self::PostInstall,
+        Self::PreUpdate,
+        Self::PostUpdate,
+        Self::PreDelete,
+        Self::PostDelete,
     ];
+
+    /// Its key.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::PreInstall => "preInstall",
+            Self::PostInstall => "postInstall",
+            Self::PreUpdate => "preUpdate",
+            Self::PostUpdate => "postUpdate",
+            Self::PreDelete => "preDelete",
+            Self::PostDelete => "postDelete",
+        }
+    }
 }
 
 /// The script of a [`Stage`] for one platform; a stage has at most one for each.

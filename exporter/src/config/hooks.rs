@@ -184,6 +184,15 @@ pub enum LifecycleEvent {
 impl LifecycleEvent {
     /// Each of them.
     pub const ALL: [Self; 3] = [Self::Stop, Self::Preemption, Self::Down];
+
+    /// Its name.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Preemption => "preemption",
+            Self::Down => "down",
+        }
+    }
 }
 
 /// The hook that tries to bring a quarantined bench back.

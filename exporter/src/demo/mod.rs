@@ -52,21 +52,27 @@ pub async fn run(stay: bool, state: &StateDir, shutdown: Shutdown) -> anyhow::Re
     let client = Client::new(address, heard.clone())?;
     let mut story = Story::new(screen, said);
     let tell = async {
-        story.tell(&client).await?;
-        if stay {
-            story.next_steps(address)?;
-            tokio::select! {
-                told = story.go_on() => told?,
-                () = shutdown.drain.cancelled() => {}
+        let whole = async {
+            story.tell(&client).await?;
+            if stay {
+                story.next_steps(address)?;
+                story.go_on().await?;
             }
-        }
+            anyhow::Ok(())
+        };
+        // Whoever ends it half way does not want to hear that it was not told to its end.
+        let told = shutdown.drain.run_until_cancelled(whole).await.transpose();
         shutdown.drain.cancel();
-        // The exporter has the last word: it ends when everything is closed.
-        std::future::pending().await
+        told
     };
+    let serve = async {
+        let code = exporter.run(Listener::Tcp(listener), None, &shutdown).await;
+        shutdown.drain.cancel();
+        code
+    };
+    // The exporter has the last word: it ends when everything is closed.
     tokio::select! {
-        code = exporter.run(Listener::Tcp(listener), None, &shutdown) => code,
-        told = tell => told,
+        (code, told) = async { tokio::join!(serve, tell) } => told.and(code),
         never = listen_to(log, &heard) => match never {},
     }
 }

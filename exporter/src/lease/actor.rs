@@ -125,12 +125,10 @@ impl Actor {
     pub async fn run(mut self, shutdown: &Shutdown) -> u8 {
         self.ledger.end_leftovers().await;
         self.install_quietly().await;
-        let (machine, effects) = Machine::restored(self.lifecycle.plan(), self.ledger.journal());
+        let (plan, changes) = (self.lifecycle.plan(), self.lifecycle.changes());
+        let (machine, effects) = Machine::restored(plan, self.ledger.journal(), changes);
         self.machine = machine;
         self.settle(effects).await;
-        if let Some(changes) = self.lifecycle.changes() {
-            self.take(Event::Changed(changes)).await;
-        }
         loop {
             let next = self.next_event(shutdown);
             let Some(event) = shutdown.abort.run_until_cancelled(next).await else {

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::machine::Phase;
 use super::machine::journal::Journal;
 use super::overview::Overview;
-use crate::store::{End, HookEvent, Recovery, Store, Write};
+use crate::store::{End, HookEvent, Quarantined, Recovery, Store, Write};
 
 /// How long what a killed process has left behind may take to end by itself.
 const GRACE: Duration = Duration::from_secs(2);
@@ -31,9 +31,12 @@ impl Ledger {
         let journal = Journal {
             lease: recovery.lease.clone(),
             failures: recovery.failures,
-            quarantine: recovery.quarantine.as_ref().map(|(reason, _)| reason.clone()),
+            quarantine: recovery
+                .quarantine
+                .as_ref()
+                .map(|quarantine| (quarantine.reason.clone(), quarantine.cause)),
         };
-        let since = recovery.quarantine.as_ref().map_or_else(Timestamp::now, |(_, since)| *since);
+        let since = recovery.quarantine.as_ref().map_or_else(Timestamp::now, |found| found.since);
         let overview = watch::Sender::new(Overview::default().follow(&journal, since));
         Self { store, recovery, journal, overview }
     }
@@ -54,7 +57,7 @@ impl Ledger {
 
     /// Why the bench is out of service, if it is.
     pub fn quarantine(&self) -> Option<String> {
-        self.journal.quarantine.clone()
+        self.journal.quarantine.as_ref().map(|(reason, _)| reason.clone())
     }
 
     /// Ends what the last process has left running, and has what this one starts known to the next.
@@ -117,13 +120,14 @@ fn changes(before: &Journal, after: &Journal, overview: &Overview) -> Vec<Write>
     if before.failures != after.failures {
         writes.push(Write::FailuresInARow(after.failures));
     }
-    match (&before.quarantine, &overview.quarantine) {
-        (None, None) => {}
-        (Some(before), Some(after)) if *before == after.reason => {}
-        (None | Some(_), Some(after)) => {
-            writes.push(Write::Quarantined { reason: after.reason.clone(), since: after.since });
+    match &after.quarantine {
+        same if *same == before.quarantine => {}
+        Some((reason, cause)) => {
+            let since = overview.quarantine.as_ref().map_or_else(Timestamp::now, |now| now.since);
+            let (reason, cause) = (reason.clone(), *cause);
+            writes.push(Write::Quarantined(Quarantined { reason, cause, since }));
         }
-        (Some(_), None) => writes.push(Write::QuarantineLifted),
+        None => writes.push(Write::QuarantineLifted),
     }
     writes
 }
@@ -134,8 +138,8 @@ mod tests {
 
     use super::*;
     use crate::lease::Lease;
-    use crate::lease::machine::Prepared;
     use crate::lease::machine::journal::Progress;
+    use crate::lease::machine::{Cause, Prepared};
 
     fn lease() -> Lease {
         Lease {
@@ -144,6 +148,11 @@ mod tests {
             client: "alice".into(),
             context: [].into(),
         }
+    }
+
+    fn no_serial() -> Quarantined {
+        let since = Timestamp::UNIX_EPOCH;
+        Quarantined { reason: "no serial".into(), cause: Cause::Leases, since }
     }
 
     fn written(before: &Journal, after: &Journal) -> Vec<Write> {
@@ -161,16 +170,15 @@ mod tests {
         let over = Journal {
             lease: Some((lease(), Progress::Over)),
             failures: 3,
-            quarantine: Some("no serial".into()),
+            quarantine: Some(("no serial".into(), Cause::Leases)),
         };
         assert_eq!(written(&none, &preparing), [Write::Lease(lease(), Progress::Preparing)]);
-        let since = Timestamp::UNIX_EPOCH;
         assert_eq!(
             written(&preparing, &over),
             [
                 Write::Lease(lease(), Progress::Over),
                 Write::FailuresInARow(3),
-                Write::Quarantined { reason: "no serial".into(), since },
+                Write::Quarantined(no_serial()),
             ]
         );
         let vacant = Journal { lease: None, ..over.clone() };
@@ -180,15 +188,12 @@ mod tests {
 
     #[test]
     fn a_repair_that_nobody_lived_to_see_the_success_of_counts() {
-        let recovery = Recovery {
-            quarantine: Some(("no serial".into(), Timestamp::UNIX_EPOCH)),
-            failures: 5,
-            ..Recovery::default()
-        };
+        let recovery =
+            Recovery { quarantine: Some(no_serial()), failures: 5, ..Recovery::default() };
         let went_on = |repaired| {
             Ledger::new(Store::none(), Recovery { repaired, ..recovery.clone() }).journal()
         };
-        assert_eq!(went_on(false).quarantine.as_deref(), Some("no serial"));
+        assert_eq!(went_on(false).quarantine, Some(("no serial".into(), Cause::Leases)));
         assert_eq!(went_on(true), Journal::default());
     }
 

@@ -40,7 +40,7 @@ impl Overview {
             quarantine: journal
                 .quarantine
                 .clone()
-                .map(|reason| QuarantineOverview { reason, since }),
+                .map(|(reason, _)| QuarantineOverview { reason, since }),
             failures: journal.failures,
         }
     }
@@ -49,11 +49,15 @@ impl Overview {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lease::machine::Cause;
 
     #[test]
     fn a_quarantine_keeps_its_beginning_until_it_is_over() {
         let at = |second| Timestamp::from_second(second).unwrap();
-        let bad = |reason: &str| Journal { quarantine: Some(reason.into()), ..Journal::default() };
+        let bad = |reason: &str| {
+            let quarantine = Some((reason.into(), Cause::Leases));
+            Journal { quarantine, ..Journal::default() }
+        };
         let since = |overview: &Overview| overview.quarantine.as_ref().unwrap().since;
         let first = Overview::default().follow(&bad("no serial"), at(1));
         let second = first.follow(&bad("no power"), at(2));

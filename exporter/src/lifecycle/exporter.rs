@@ -51,9 +51,9 @@ impl ExporterHooks {
             if stop.asked.is_cancelled() || stop.killed.is_cancelled() {
                 return false;
             }
-            let event = HookEvent::Exporter(event);
             let subject = Subject::Exporter { name: self.name.clone() };
-            let hook = Hook { event, subject, script, facts: Facts::new() };
+            let life = HookEvent::Exporter(event);
+            let hook = Hook { event: life, subject, script, facts: Facts::new() };
             let outcome = self.executor.run(hook, around, file.as_mut()).await;
             let failure = outcome.and_then(|outcome| failure(&outcome.ending, script.timeout));
             if let Some(failure) = failure {
@@ -74,7 +74,7 @@ impl ExporterHooks {
     }
 
     fn begin_log(&self, event: LifecycleEvent) -> Option<LogFile> {
-        let path = self.logs.as_ref()?.join(format!("{}.log", HookEvent::Exporter(event).word()));
+        let path = self.logs.as_ref()?.join(format!("{}.log", event.word()));
         // What the last time has left stays, where there is nothing to say this time.
         self.exist(event).then_some(())?;
         match LogFile::begin(&path) {

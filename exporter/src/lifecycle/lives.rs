@@ -191,12 +191,8 @@ impl Lifecycle {
 
     /// Runs the hooks for the exporter's end; for good, its drivers are deleted after that.
     pub async fn bid_farewell(&self, farewell: Farewell, stop: &Stop) {
-        let event = match farewell {
-            Farewell::Stop => LifecycleEvent::Stop,
-            Farewell::Down => LifecycleEvent::Down,
-        };
         let session = Session::open_between_leases(&self.bench, |_| true).await;
-        self.hooks.exporter.run(event, session.scene(), &self.bench.log, stop).await;
+        self.hooks.exporter.run(farewell.event(), session.scene(), &self.bench.log, stop).await;
         self.bench.tree().close().await;
         drop(session);
         match farewell {

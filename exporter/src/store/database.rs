@@ -212,11 +212,9 @@ impl Database {
 mod tests {
     use tempfile::TempDir;
 
-    use uuid::Uuid;
-
     use super::*;
-    use crate::config::hooks::LifecycleEvent;
-    use crate::store::{AppliedDriver, Capture, HookEvent, RunStatus, Subject};
+    use crate::store::AppliedDriver;
+    use crate::store::testing::run;
 
     fn driver(definition: String) -> Write {
         Write::DriverApplied(AppliedDriver {
@@ -243,25 +241,8 @@ mod tests {
     fn what_the_next_process_depends_on_is_written_even_if_outputs_are_not() {
         let dir = TempDir::new().unwrap();
         let mut database = Database::open(dir.path()).unwrap();
-        let begun = RunBegun {
-            id: Uuid::new_v4(),
-            event: HookEvent::Exporter(LifecycleEvent::Stop),
-            subject: Subject::Exporter { name: "bench".into() },
-            lease: None,
-            started: Timestamp::now(),
-        };
+        let (begun, ended) = run(&"x".repeat(1 << 20));
         database.write_first(&[Write::RunBegun(begun.clone())]).unwrap();
-        let mut output = Capture::default();
-        output.push(&"x".repeat(1 << 20));
-        let ended = RunEnded {
-            id: begun.id,
-            status: RunStatus::Success,
-            exit_code: Some(0),
-            signal: None,
-            detail: None,
-            duration: Duration::from_secs(1),
-            output: output.finish(),
-        };
         database.connection.pragma_update(None, "max_page_count", 100).unwrap();
         let state = Recovery { failures: 3, ..Recovery::default() };
         let refused = database.restore(&state, [(begun, ended)].iter()).unwrap_err();

@@ -38,15 +38,8 @@ impl HookEvent {
     pub fn word(self) -> &'static str {
         match self {
             Self::Lease(phase) => phase.event(),
-            Self::Exporter(LifecycleEvent::Stop) => "stop",
-            Self::Exporter(LifecycleEvent::Preemption) => "preemption",
-            Self::Exporter(LifecycleEvent::Down) => "down",
-            Self::Driver(Stage::PreInstall) => "preInstall",
-            Self::Driver(Stage::PostInstall) => "postInstall",
-            Self::Driver(Stage::PreUpdate) => "preUpdate",
-            Self::Driver(Stage::PostUpdate) => "postUpdate",
-            Self::Driver(Stage::PreDelete) => "preDelete",
-            Self::Driver(Stage::PostDelete) => "postDelete",
+            Self::Exporter(event) => event.word(),
+            Self::Driver(stage) => stage.word(),
             Self::Repair => "repair",
         }
     }

@@ -111,7 +111,7 @@ pub(super) fn name(write: &Write, event_of: impl Fn(uuid::Uuid) -> Option<HookEv
         }
         Write::DriverApplied(_) => "driver-applied".into(),
         Write::DriverRemoved { .. } => "driver-removed".into(),
-        Write::Quarantined { .. } => "quarantined".into(),
+        Write::Quarantined(_) => "quarantined".into(),
         Write::QuarantineLifted => "quarantine-lifted".into(),
         Write::FailuresInARow(_) => "failures-in-a-row".into(),
         Write::Process(_) => "process".into(),

@@ -26,6 +26,8 @@ mod rows;
 mod run;
 mod schema;
 mod since;
+#[cfg(test)]
+mod testing;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -39,7 +41,7 @@ pub use self::event::HookEvent;
 pub use self::histories::{Found, Histories};
 pub use self::history::{Ended, Filter, History, Run};
 pub use self::output::{CAP, Capture, Output};
-pub use self::record::{AppliedDriver, DoneStage, Recovery, Write};
+pub use self::record::{AppliedDriver, DoneStage, Quarantined, Recovery, Write};
 pub use self::run::{End, RunBegun, RunEnded, RunStatus, Subject};
 pub use self::since::since;
 use self::writer::{Request, Writer};

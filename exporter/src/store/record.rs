@@ -8,6 +8,7 @@ use super::event::HookEvent;
 use super::run::{End, RunBegun, RunEnded, RunStatus, Subject};
 use crate::config::export::Stage;
 use crate::lease::Lease;
+use crate::lease::machine::Cause;
 use crate::lease::machine::journal::Progress;
 
 /// A change that must survive the process.
@@ -27,18 +28,24 @@ pub enum Write {
         path: String,
     },
     /// The bench is kept out of service.
-    Quarantined {
-        /// Why.
-        reason: String,
-        /// Since when.
-        since: Timestamp,
-    },
+    Quarantined(Quarantined),
     /// The bench is back in service.
     QuarantineLifted,
     /// How often leases have failed one after the other.
     FailuresInARow(u32),
     /// What this process starts has this mark.
     Process(Uuid),
+}
+
+/// Why the bench is kept out of service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantined {
+    /// For people.
+    pub reason: String,
+    /// What has to be put right.
+    pub cause: Cause,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// A driver in use.
@@ -67,8 +74,8 @@ pub struct Recovery {
     pub unfinished_runs: Vec<RunBegun>,
     /// The drivers in use, by path.
     pub drivers: Vec<AppliedDriver>,
-    /// Why the bench was out of service, and since when.
-    pub quarantine: Option<(String, Timestamp)>,
+    /// Why the bench was out of service, if it was.
+    pub quarantine: Option<Quarantined>,
     /// Its repair hook has succeeded since.
     pub repaired: bool,
     /// How often leases have failed one after the other.
@@ -119,8 +126,8 @@ impl Recovery {
                 self.stages.retain(|done| done.path != *path);
                 self.drivers.retain(|driver| driver.path != *path);
             }
-            Write::Quarantined { reason, since } => {
-                self.quarantine = Some((reason.clone(), *since));
+            Write::Quarantined(quarantine) => {
+                self.quarantine = Some(quarantine.clone());
                 self.repaired = false;
             }
             Write::QuarantineLifted => {

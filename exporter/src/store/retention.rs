@@ -83,41 +83,19 @@ fn forget_outputs(connection: &Connection, size: i64) -> rusqlite::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tempfile::TempDir;
     use uuid::Uuid;
 
     use super::*;
-    use crate::config::hooks::LifecycleEvent;
     use crate::lease::Lease;
     use crate::lease::machine::journal::Progress;
     use crate::store::database::Database;
-    use crate::store::{
-        Capture, Filter, History, HookEvent, Output, RunBegun, RunEnded, RunStatus, Subject,
-    };
+    use crate::store::{Filter, History, Output, RunBegun, testing};
 
     /// The two writes of a run that prints `letter` a thousand times.
     fn run(age: SignedDuration, letter: &str) -> [Write; 2] {
-        let id = Uuid::new_v4();
-        let mut output = Capture::default();
-        output.push(&letter.repeat(1000));
-        let begun = RunBegun {
-            id,
-            event: HookEvent::Exporter(LifecycleEvent::Stop),
-            subject: Subject::Exporter { name: "bench".into() },
-            lease: None,
-            started: Timestamp::now() - age,
-        };
-        let ended = RunEnded {
-            id,
-            status: RunStatus::Success,
-            exit_code: Some(0),
-            signal: None,
-            detail: None,
-            duration: Duration::ZERO,
-            output: output.finish(),
-        };
+        let (begun, ended) = testing::run(&letter.repeat(1000));
+        let begun = RunBegun { started: begun.started - age, ..begun };
         [Write::RunBegun(begun), Write::RunEnded(ended)]
     }
 

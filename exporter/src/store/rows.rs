@@ -9,11 +9,11 @@ use uuid::Uuid;
 
 use super::event::HookEvent;
 use super::output::Output;
-use super::record::{AppliedDriver, DoneStage, Recovery, Write};
+use super::record::{AppliedDriver, DoneStage, Quarantined, Recovery, Write};
 use super::run::{End, RunBegun, RunEnded, RunStatus, Subject};
 use crate::lease::Lease;
 use crate::lease::machine::journal::Progress;
-use crate::lease::machine::{EndReason, Prepared};
+use crate::lease::machine::{Cause, EndReason, Prepared};
 
 /// What is said of a run that its exporter did not live to see the end of.
 const INTERRUPTED: &str = "interrupted: the exporter ended while it ran";
@@ -38,7 +38,7 @@ pub(super) fn record(
         }
         Write::DriverApplied(_)
         | Write::DriverRemoved { .. }
-        | Write::Quarantined { .. }
+        | Write::Quarantined(_)
         | Write::QuarantineLifted
         | Write::FailuresInARow(_)
         | Write::Process(_) => Ok(()),
@@ -83,9 +83,9 @@ pub(super) fn restore(
     settle(connection, &read_back(connection)?, state)
 }
 
-/// Why the bench is out of service, since when, and whether it was repaired since; failures in a row;
-/// and the mark of its processes.
-type BenchRow = (Option<String>, Option<i64>, bool, u32, Option<String>);
+/// Why the bench is out of service, since when, what has to be put right, and whether it was repaired
+/// since; failures in a row; and the mark of its processes.
+type BenchRow = (Option<String>, Option<i64>, Option<String>, bool, u32, Option<String>);
 
 /// Everything that the last process has left.
 pub(super) fn read_back(connection: &Connection) -> rusqlite::Result<Recovery> {
@@ -93,9 +93,9 @@ pub(super) fn read_back(connection: &Connection) -> rusqlite::Result<Recovery> {
                  WHERE progress <> 'over' ORDER BY changed DESC LIMIT 1";
     let runs = format!("SELECT {BEGUN} FROM run WHERE status IS NULL ORDER BY number");
     let drivers = "SELECT path, type_name, version, hash, definition FROM driver ORDER BY path";
-    let bench =
-        "SELECT quarantine_reason, quarantine_since, repaired, failures, process FROM bench";
-    let (reason, since, repaired, failures, process): BenchRow =
+    let bench = "SELECT quarantine_reason, quarantine_since, quarantine_cause, repaired, failures,
+                     process FROM bench";
+    let (reason, since, cause, repaired, failures, process): BenchRow =
         connection.query_row(bench, [], |row| row.try_into())?;
     Ok(Recovery {
         lease: connection.query_row(lease, [], lease_of).optional()?,
@@ -116,7 +116,15 @@ pub(super) fn read_back(connection: &Connection) -> rusqlite::Result<Recovery> {
             .prepare(drivers)?
             .query_map([], applied_driver)?
             .collect::<Result<_, _>>()?,
-        quarantine: reason.zip(since.map(timestamp)),
+        quarantine: match (reason, since) {
+            (Some(reason), Some(since)) => {
+                let of_word = |word: String| Cause::of_word(&word).ok_or_else(|| unknown(2, &word));
+                // The first version of the schema did not tell.
+                let cause = cause.map(of_word).transpose()?.unwrap_or(Cause::Leases);
+                Some(Quarantined { reason, cause, since: timestamp(since) })
+            }
+            (None, _) | (_, None) => None,
+        },
         repaired,
         failures,
     })
@@ -280,14 +288,15 @@ fn only_current(connection: &Connection, id: &str, now: Timestamp) -> rusqlite::
 }
 
 fn bench(connection: &Connection, state: &Recovery) -> rusqlite::Result<()> {
-    let (reason, since) = state.quarantine.clone().unzip();
+    let quarantine = state.quarantine.as_ref();
     run(
         connection,
-        "UPDATE bench SET quarantine_reason = ?1, quarantine_since = ?2, repaired = ?3,
-             failures = ?4, process = ?5",
+        "UPDATE bench SET quarantine_reason = ?1, quarantine_since = ?2, quarantine_cause = ?3,
+             repaired = ?4, failures = ?5, process = ?6",
         params![
-            reason,
-            since.map(nanoseconds),
+            quarantine.map(|quarantine| &quarantine.reason),
+            quarantine.map(|quarantine| nanoseconds(quarantine.since)),
+            quarantine.map(|quarantine| quarantine.cause.word()),
             state.repaired,
             state.failures,
             state.process.map(|mark| mark.to_string()),

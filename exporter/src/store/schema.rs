@@ -10,7 +10,8 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// Each makes a database of its index one of the next.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
 CREATE TABLE bench (
     id                INTEGER PRIMARY KEY CHECK (id = 1),
     opened            INTEGER,           -- when a process last began to use the database
@@ -93,7 +94,11 @@ CREATE TABLE stage (                     -- done, of changes of drivers that are
     event TEXT NOT NULL,
     PRIMARY KEY (path, hash, event)
 ) STRICT;
-"];
+",
+    "
+ALTER TABLE bench ADD COLUMN quarantine_cause TEXT;
+",
+];
 
 /// The tables that a start depends on. The history is left out: it is most of the bytes, and what
 /// can't be read of it harms nobody but its reader.
@@ -116,4 +121,29 @@ pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
         transaction.pragma_update(None, "user_version", VERSION)?;
     }
     transaction.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_of_any_earlier_version_becomes_one_of_today() {
+        let columns = |connection: &Connection| -> Vec<String> {
+            let mut statement = connection.prepare("SELECT name FROM pragma_table_info('bench')");
+            let names = statement.as_mut().unwrap().query_map([], |row| row.get(0)).unwrap();
+            names.map(Result::unwrap).collect()
+        };
+        let mut today = Connection::open_in_memory().unwrap();
+        migrate(&mut today).unwrap();
+        for earlier in 1..VERSION {
+            let mut connection = Connection::open_in_memory().unwrap();
+            let done = usize::try_from(earlier).unwrap();
+            connection.execute_batch(&MIGRATIONS[..done].concat()).unwrap();
+            connection.pragma_update(None, "user_version", earlier).unwrap();
+            migrate(&mut connection).unwrap();
+            assert_eq!(version(&connection).unwrap(), VERSION);
+            assert_eq!(columns(&connection), columns(&today));
+        }
+    }
 }

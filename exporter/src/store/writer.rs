@@ -214,35 +214,14 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::{fs, io};
 
-    use jiff::Timestamp;
     use tempfile::TempDir;
-    use uuid::Uuid;
 
     use super::*;
-    use crate::config::hooks::LifecycleEvent;
-    use crate::store::{Capture, Filter, History, HookEvent, RunStatus, Subject};
+    use crate::store::{Filter, History, testing};
 
     /// A run that prints `kibibytes`.
     fn run(kibibytes: usize) -> (RunBegun, RunEnded) {
-        let begun = RunBegun {
-            id: Uuid::new_v4(),
-            event: HookEvent::Exporter(LifecycleEvent::Stop),
-            subject: Subject::Exporter { name: "bench".into() },
-            lease: None,
-            started: Timestamp::now(),
-        };
-        let mut output = Capture::default();
-        output.push(&"x".repeat(kibibytes << 10));
-        let ended = RunEnded {
-            id: begun.id,
-            status: RunStatus::Success,
-            exit_code: Some(0),
-            signal: None,
-            detail: None,
-            duration: Duration::ZERO,
-            output: output.finish(),
-        };
-        (begun, ended)
+        testing::run(&"x".repeat(kibibytes << 10))
     }
 
     /// The warnings while `work` is done.

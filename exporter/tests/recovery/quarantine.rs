@@ -70,3 +70,23 @@ async fn a_bench_that_is_released_while_it_is_repaired_is_back_at_once() {
     exporter.wait_for(ExporterStatus::LeaseReady).await;
     assert_eq!(bench.count("repair"), (1, 0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_that_could_not_be_installed_is_tried_again_after_a_restart() {
+    let bench = Bench::new(
+        "
+export:
+  power:
+    type: jumpstarter_driver_power.driver.MockPower
+    hooks:
+      preInstall: {scripts: [{targetPlatform: linux, run: 'test -e $DIR/mended'}]}
+",
+    );
+    let mut exporter = bench.start(None);
+    exporter.wait_until(is_quarantined).await;
+    exporter.signal(Signal::SIGTERM);
+    assert_eq!(exporter.ended().await.code(), Some(0));
+    std::fs::write(bench.file("mended"), "").unwrap();
+    bench.start(None).wait_for(ExporterStatus::LeaseReady).await;
+    assert_eq!(bench.count("preInstall"), (2, 1));
+}

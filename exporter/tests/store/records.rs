@@ -6,10 +6,10 @@ use std::time::Duration;
 use exporter::config::export::Stage;
 use exporter::lease::Lease;
 use exporter::lease::machine::journal::Progress;
-use exporter::lease::machine::{EndReason, Phase, Prepared};
+use exporter::lease::machine::{Cause, EndReason, Phase, Prepared};
 use exporter::store::{
-    AppliedDriver, Capture, DoneStage, End, HookEvent, Output, Recovery, RunBegun, RunEnded,
-    RunStatus, Store, StoreError, Subject, Write,
+    AppliedDriver, Capture, DoneStage, End, HookEvent, Output, Quarantined, Recovery, RunBegun,
+    RunEnded, RunStatus, Store, StoreError, Subject, Write,
 };
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -110,7 +110,8 @@ pub(crate) fn one_of_each() -> (Vec<Write>, Recovery) {
     };
     let repair = begun(HookEvent::Repair, "2200-03-05T05:00:00Z");
     let process = Uuid::from_u128(42);
-    let quarantine = ("no such hub".to_owned(), time(SINCE));
+    let quarantine =
+        Quarantined { reason: "no such hub".into(), cause: Cause::Drivers, since: time(SINCE) };
     let writes = vec![
         wrote("first", Progress::Preparing),
         wrote("first", Progress::Over),
@@ -131,7 +132,7 @@ pub(crate) fn one_of_each() -> (Vec<Write>, Recovery) {
         Write::RunEnded(ended(&after, RunStatus::Failure, "")),
         Write::Process(process),
         Write::QuarantineLifted,
-        Write::Quarantined { reason: quarantine.0.clone(), since: quarantine.1 },
+        Write::Quarantined(quarantine.clone()),
         Write::RunBegun(repair.clone()),
         Write::RunEnded(ended(&repair, RunStatus::Success, "")),
         Write::FailuresInARow(2),

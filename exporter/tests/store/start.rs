@@ -120,7 +120,7 @@ fn a_database_of_a_newer_version_is_left_alone() {
     let path = dir.path().join("store.sqlite3");
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let before = fs::read(&path).unwrap();
-    let error = "DIR/store.sqlite3: written by a newer hilt (schema 99; this one knows 1); update \
+    let error = "DIR/store.sqlite3: written by a newer hilt (schema 99; this one knows 2); update \
                  hilt, or give another --state-dir";
     assert_eq!(refusal(dir.path()), error);
     assert_eq!(fs::read(&path).unwrap(), before);

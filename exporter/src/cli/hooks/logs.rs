@@ -13,7 +13,6 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use super::Whose;
 use crate::config::hooks::LifecycleEvent;
 use crate::state::{ExporterDir, hook_log};
-use crate::store::HookEvent;
 
 /// Print the log of the exporter's own hooks.
 #[derive(Debug, Args)]
@@ -82,12 +81,12 @@ impl Logs {
 fn event(word: &str) -> Result<LifecycleEvent, String> {
     LifecycleEvent::ALL
         .into_iter()
-        .find(|event| HookEvent::Exporter(*event).word() == word)
+        .find(|event| event.word() == word)
         .ok_or_else(|| format!("there are: {}", names(&LifecycleEvent::ALL)))
 }
 
 fn names(events: &[LifecycleEvent]) -> String {
-    let names: Vec<_> = events.iter().map(|event| HookEvent::Exporter(*event).word()).collect();
+    let names: Vec<_> = events.iter().map(|event| event.word()).collect();
     names.join(", ")
 }
 

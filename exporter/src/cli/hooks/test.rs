@@ -11,7 +11,7 @@ use crate::app;
 use crate::cli::source::Source;
 use crate::lifecycle::rehearsal;
 use crate::session::log::{Record, Severity};
-use crate::shutdown::{Shutdown, Signals};
+use crate::shutdown::{OnHangup, Shutdown, Signals};
 use crate::store::HookEvent;
 
 /// Run the hooks of an event on the real bench, without a lease.
@@ -38,7 +38,7 @@ impl Test {
             bail!("{} has no {} hook", file.display(), self.event.word());
         }
         let passed = crate::cli::runtime()?.block_on(async {
-            let signals = Signals::new().context("can't listen to signals")?;
+            let signals = Signals::new(OnHangup::Stop).context("can't listen to signals")?;
             let shutdown = Shutdown::default();
             let stop = Stop { asked: shutdown.drain.clone(), killed: shutdown.abort.clone() };
             tokio::select! {

@@ -105,11 +105,7 @@ fn lifecycle_hook(keys: &mut Section<'_>) -> LifecycleHook {
 }
 
 fn lifecycle_event(item: &Item<'_>) -> Option<LifecycleEvent> {
-    item.choice(&[
-        ("stop", LifecycleEvent::Stop),
-        ("preemption", LifecycleEvent::Preemption),
-        ("down", LifecycleEvent::Down),
-    ])
+    item.choice(&LifecycleEvent::ALL.map(|event| (event.word(), event)))
 }
 
 /// `script` and `timeout`, and what every hook has.

@@ -19,8 +19,8 @@ const TIMEOUT: i64 = 300;
 pub(super) fn hooks(item: &Item<'_>) -> BTreeMap<Stage, Vec<StageScript>> {
     let hooks = item.section(|keys| {
         let mut hooks = BTreeMap::new();
-        for (key, stage) in Stage::ALL {
-            if let Some(item) = unless_null(keys, key) {
+        for stage in Stage::ALL {
+            if let Some(item) = unless_null(keys, stage.word()) {
                 hooks.insert(stage, item.section(scripts).unwrap_or_default());
             }
         }

@@ -3,6 +3,7 @@
 use super::super::Lease;
 use super::super::status::Status;
 use super::state::{EndReason, Prepared};
+use crate::config::hooks::LifecycleEvent;
 
 /// The number of a thing that the machine has started, counted from the start of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -181,11 +182,11 @@ impl Phase {
 }
 
 impl Farewell {
-    /// The event's name for hooks.
-    pub fn event(self) -> &'static str {
+    /// The event whose hooks run then, without a lease.
+    pub fn event(self) -> LifecycleEvent {
         match self {
-            Self::Stop => "stop",
-            Self::Down => "down",
+            Self::Stop => LifecycleEvent::Stop,
+            Self::Down => LifecycleEvent::Down,
         }
     }
 }

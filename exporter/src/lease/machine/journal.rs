@@ -4,7 +4,7 @@
 //! nothing is visible outside that a restart would not know of.
 
 use super::super::Lease;
-use super::{EndReason, Ending, Health, Machine, Prepared, Quarantine, State, Tenancy};
+use super::{Cause, EndReason, Ending, Health, Machine, Prepared, Quarantine, State, Tenancy};
 
 /// The facts to be kept.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -13,8 +13,8 @@ pub struct Journal {
     pub lease: Option<(Lease, Progress)>,
     /// How many leases in a row have failed.
     pub failures: u32,
-    /// Why the bench is out of service, if it is.
-    pub quarantine: Option<String>,
+    /// Why the bench is out of service, if it is, and what has to be put right.
+    pub quarantine: Option<(String, Cause)>,
 }
 
 /// How far a lease has come.
@@ -55,16 +55,16 @@ impl Machine {
             State::Closing(lease, rest) | State::Releasing(lease, rest) => {
                 let quarantine = match &rest.health {
                     Health::Untried | Health::Good | Health::Bad(_) => None,
-                    Health::Unusable(reason) => Some(reason),
+                    Health::Unusable(reason) => Some((reason, Cause::Leases)),
                 };
                 (Some((lease, Progress::Over)), quarantine)
             }
             State::Quarantined(quarantine) | State::Maintaining(_, Some(quarantine)) => {
-                let Quarantine { reason, owed, .. } = quarantine;
+                let Quarantine { reason, cause, owed, .. } = quarantine;
                 let owed = owed.as_ref().map(|(Tenancy { lease, prepared }, reason)| {
                     (lease, Progress::CleaningUp(*prepared, *reason))
                 });
-                (owed, Some(reason))
+                (owed, Some((reason, *cause)))
             }
             State::Maintaining(_, None) => (None, None),
             State::Stopped => return None,
@@ -72,7 +72,7 @@ impl Machine {
         Some(Journal {
             lease: lease.map(|(lease, progress)| (lease.clone(), progress)),
             failures: self.failures,
-            quarantine: quarantine.cloned(),
+            quarantine: quarantine.map(|(reason, cause)| (reason.clone(), cause)),
         })
     }
 }

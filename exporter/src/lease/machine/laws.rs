@@ -219,7 +219,7 @@ impl World {
         self.pending.clear();
         self.must_exit = None;
         (self.devices_open, self.session_open) = (false, false);
-        let (machine, effects) = Machine::restored(self.plan, self.journal.clone());
+        let (machine, effects) = Machine::restored(self.plan, self.journal.clone(), None);
         self.machine = machine;
         self.write_down();
         self.perform(effects);

@@ -86,18 +86,25 @@ impl Machine {
         Self { plan, state: State::Idle, epoch: Epoch::default(), failures, changes: None }
     }
 
-    /// A machine that goes on where an earlier process was, and what is to be done first.
-    pub fn restored(plan: Plan, journal: Journal) -> (Self, Vec<Effect>) {
-        let mut machine = Self::new(plan, journal.failures);
+    /// A machine that goes on where an earlier process was, and what is to be done first. `changes`
+    /// are those that the drivers need by now.
+    pub fn restored(plan: Plan, journal: Journal, changes: Option<Changes>) -> (Self, Vec<Effect>) {
+        let mut machine = Self { changes, ..Self::new(plan, journal.failures) };
         let lease = journal.lease.and_then(|(lease, progress)| progress.resume(lease));
         let (state, effects) = match journal.quarantine {
-            None => match lease {
-                None => (State::Idle, Vec::new()),
-                Some((tenancy, ending)) => machine.open(tenancy, ending),
+            None => match (lease, changes) {
+                (None, None) => (State::Idle, Vec::new()),
+                (None, Some(changes)) => machine.apply(None, changes),
+                (Some((tenancy, ending)), _) => machine.open(tenancy, ending),
             },
-            Some(reason) => {
+            Some((reason, cause)) => {
+                match cause {
+                    Cause::Leases => {}
+                    // Whatever it was, it may have been put right in the configuration.
+                    Cause::Drivers => machine.changes = changes.or(Some(Changes::Quiet)),
+                }
                 let owed = lease.and_then(|(tenancy, ending)| Some((tenancy, ending?.reason)));
-                let quarantine = Quarantine { owed, ..Quarantine::new(reason, Cause::Leases) };
+                let quarantine = Quarantine { owed, ..Quarantine::new(reason, cause) };
                 machine.stand_by(Some(quarantine), String::new())
             }
         };

@@ -272,6 +272,24 @@ impl EndReason {
     }
 }
 
+impl Cause {
+    /// Each of them.
+    pub const ALL: [Self; 2] = [Self::Leases, Self::Drivers];
+
+    /// The one of this word.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.word() == word)
+    }
+
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Leases => "leases",
+            Self::Drivers => "drivers",
+        }
+    }
+}
+
 impl Prepared {
     /// Each of them.
     pub const ALL: [Self; 6] =

@@ -309,10 +309,28 @@ fn failures_in_a_row_take_the_bench_out_of_service_and_a_success_starts_anew() {
     }
     lease_that(&mut machine, failed());
     let reason = "3 leases in a row have failed: no serial";
-    assert_eq!(machine.journal().unwrap().quarantine.as_deref(), Some(reason));
+    let quarantine = machine.journal().unwrap().quarantine;
+    assert_eq!(quarantine, Some((reason.to_owned(), Cause::Leases)));
     assert!(matches!(machine.state(), State::Quarantined(_)));
     machine.on(Event::Reinstated);
     assert_eq!((machine.state(), machine.failures), (&State::Idle, 0));
+}
+
+#[test]
+fn after_a_restart_drivers_are_tried_again_and_leases_are_not_forgiven() {
+    let restored = |cause, changes| {
+        let quarantine = Some(("text".to_owned(), cause));
+        let journal = Journal { quarantine, ..Journal::default() };
+        Machine::restored(HOOKS, journal, changes).0
+    };
+    let mut drivers = restored(Cause::Drivers, None);
+    assert!(matches!(drivers.state(), State::Maintaining(Work::Apply(None), Some(_))));
+    drivers.on(Event::Maintained(Epoch(1), Ok(())));
+    assert_eq!(drivers.state(), &State::Idle);
+    assert!(matches!(restored(Cause::Leases, None).state(), State::Quarantined(_)));
+    let mut leases = restored(Cause::Leases, Some(Changes::WithHooks));
+    leases.on(Event::Maintained(Epoch(1), Ok(())));
+    assert!(matches!(leases.state(), State::Quarantined(_)));
 }
 
 #[test]

@@ -47,7 +47,7 @@ impl Machine {
         }
     }
 
-    fn apply(&mut self, quarantine: Option<Quarantine>, changes: Changes) -> Step {
+    pub(super) fn apply(&mut self, quarantine: Option<Quarantine>, changes: Changes) -> Step {
         self.changes = None;
         let maintain = Effect::Maintain(self.next_epoch(), Task::Apply);
         let effects = match changes {
@@ -73,7 +73,7 @@ impl Machine {
             return stopped(code);
         }
         let effects = vec![
-            publish(Status::AfterLeaseHook, format!("Running {} hooks", farewell.event())),
+            publish(Status::AfterLeaseHook, format!("Running {} hooks", farewell.event().word())),
             Effect::Maintain(self.next_epoch(), Task::Farewell(farewell)),
         ];
         (State::Maintaining(Work::Farewell(farewell, code, None), quarantine), effects)
