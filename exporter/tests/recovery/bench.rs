@@ -119,6 +119,16 @@ impl Bench {
         command.args(arguments).arg("--state-dir").arg(self.file("state")).output().unwrap()
     }
 
+    /// Waits until `hilt status` says this. Nobody has to connect to the bench for it.
+    pub(crate) async fn shows(&self, wanted: &str) {
+        let deadline = Instant::now() + DEADLINE;
+        let says = || String::from_utf8(self.hilt(&["status"]).stdout).unwrap();
+        while !says().contains(wanted) {
+            assert!(Instant::now() < deadline, "it is never {wanted}");
+            sleep(POLL).await;
+        }
+    }
+
     /// Every run on record, the first to have started first.
     pub(crate) fn runs(&self) -> Vec<Run> {
         let directory = self.file("state/exporters/bench");

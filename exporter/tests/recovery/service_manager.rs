@@ -54,8 +54,8 @@ hooks:
 #[tokio::test(flavor = "multi_thread")]
 async fn an_exporter_that_nobody_uses_stops_and_one_that_somebody_uses_is_preempted() {
     let bench = Bench::new(EVENTS);
-    let mut exporter = bench.start(None);
-    exporter.wait_for(ExporterStatus::LeaseReady).await;
+    let exporter = bench.start(None);
+    bench.shows("LEASE_READY").await;
     exporter.signal(Signal::SIGTERM);
     assert_eq!(exporter.ended().await.code(), Some(0));
     assert_eq!(bench.lines("done"), ["exporter-stopping", "stop"]);
