@@ -12,8 +12,10 @@
 //!                                     │            │ status
 //!                           EndSession│   ┌────────┴───────┐
 //!                                     └──►│  lease::actor  │──► lifecycle ──► hooks::Run ──► script
-//!                  signals ──► shutdown ─►│ (owns Machine) │                                  │
-//!                                         └────────────────┘         j, through its own socket ┘
+//!                  signals ──► shutdown ─►│ (owns Machine) │       │                          │
+//!      hilt reload ──► control ──► reload │                │       ▼  j, through its own socket ┘
+//!                                    └───►│                │──► store ──► web, hilt hooks history
+//!                                         └────────────────┘
 //! ```
 //!
 //! # The rooms, in reading order
@@ -27,7 +29,10 @@
 //! | [`lifecycle`] | which hook belongs to which event, what it is told, and what its end means |
 //! | [`store`] | what outlives the process: where the lease stands, hook runs, applied drivers |
 //! | [`state`] | where that is kept |
+//! | [`reload`] | another configuration for a running exporter |
+//! | [`control`] | how `hilt status`, `reload`, `release` and `down` speak with a running exporter |
 //! | [`web`] | the history of hooks, over HTTP |
+//! | [`service_manager`] | what systemd is told |
 //! | [`wire`] | the protocol's messages and values |
 //! | [`logging`], [`shutdown`], [`tls`], [`secret`] | what their names say |
 //! | [`cli`], [`demo`] | `hilt`: one file a subcommand |
@@ -36,7 +41,7 @@
 //! The two crates below know nothing of this one: `drivers` has the devices, and `hooks` runs one
 //! script, with proof of its end.
 //!
-//! # Two stories
+//! # Three stories
 //!
 //! **A lease.** [`lease::standing`] gives one; the machine answers with *open the session*. The
 //! devices open, the machine says *publish BEFORE_LEASE_HOOK, run the hook*. The hook's lines go to
@@ -51,6 +56,11 @@
 //! status is; a client would have to wait for LEASE_READY. Whatever was admitted ends with the status
 //! that admitted it, so nothing of one phase reaches into the next.
 //!
+//! **A crash.** Before the actor performs an effect, the machine's journal is on disk, and a hook's run
+//! before its first process. So the next process knows where the lease stood: it ends what is still
+//! running, opens the devices again, runs the hook that was cut off or is owed, and none whose end is
+//! on record.
+//!
 //! # Invariants
 //!
 //! 1. `drivers` and `hooks` import neither tonic nor prost nor each other, and never say *lease* to
@@ -59,12 +69,14 @@
 //!    nobody holds a lock on lease state, because there is none.
 //! 3. A status leaves only through [`lease::status`]; each publication adds one to its version.
 //! 4. A driver call is admitted in [`session::admission`] and nowhere else.
-//! 5. Blocking device I/O happens only in `drivers::blocking`; every transfer has a time limit.
-//! 6. Every task is spawned on a tracker or set of its owner. Whoever starts a process can prove
+//! 5. Every state change that must survive a crash is in the [`store`] before anyone outside can see
+//!    it.
+//! 6. Blocking device I/O happens only in `drivers::blocking`; every transfer has a time limit.
+//! 7. Every task is spawned on a tracker or set of its owner. Whoever starts a process can prove
 //!    that it and its descendants are gone.
-//! 7. Dropping a session at any await leaves hardware closed and sockets unlinked.
-//! 8. Secrets are [`secret::Secret`]s, which print `[redacted]`.
-//! 9. No wildcard arm in a `match` on a state, an event, an effect or an error category.
+//! 8. Dropping a session at any await leaves hardware closed and sockets unlinked.
+//! 9. Secrets are [`secret::Secret`]s, which print `[redacted]`.
+//! 10. No wildcard arm in a `match` on a state, an event, an effect or an error category.
 
 pub mod app;
 pub mod cli;

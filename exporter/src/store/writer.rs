@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -79,8 +80,9 @@ impl Writer {
         Ok((writer, recovery))
     }
 
-    /// Writes what is asked for until nobody can ask any more.
-    pub(super) fn run(mut self, requests: &Receiver<Request>) {
+    /// Writes what is asked for until nobody can ask any more. It is no longer `stalled` whenever a
+    /// change is on disk.
+    pub(super) fn run(mut self, requests: &Receiver<Request>, stalled: &AtomicBool) {
         loop {
             let next = match self.link {
                 Link::Up(_) => requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -89,6 +91,9 @@ impl Writer {
             match next {
                 Ok(Request { writes, done }) => {
                     self.commit(&writes);
+                    if stalled.swap(false, Ordering::Relaxed) {
+                        tracing::warn!("the store's disk answers again");
+                    }
                     // Whoever no longer waits for it doesn't need to know.
                     done.send(()).ok();
                     if self.sweeper.is_due(&writes) {
