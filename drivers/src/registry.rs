@@ -15,7 +15,12 @@ use crate::network::udp::UdpNetwork;
 use crate::network::unix::UnixNetwork;
 use crate::network::websocket::WebsocketNetwork;
 use crate::network::{Network, NetworkDriver};
+use crate::power::energenie::EnerGenie;
+use crate::power::http::HttpPower;
 use crate::power::mock::MockPower;
+use crate::power::shelly::Shelly;
+use crate::power::switch::{Switch, Switched};
+use crate::power::tasmota::http::Tasmota;
 use crate::power::{Power, PowerDriver};
 use crate::serial::PySerial;
 use crate::shell::Shell;
@@ -32,6 +37,10 @@ static REGISTRY: &[Entry] = &[
         "jumpstarter_driver_power.driver.MockPower",
         "jumpstarter_driver_power.driver.SyncMockPower",
     ]),
+    switch::<HttpPower>(&["jumpstarter_driver_http_power.driver.HttpPower"]),
+    switch::<EnerGenie>(&["jumpstarter_driver_energenie.driver.EnerGenie"]),
+    switch::<Shelly>(&["hilt.power.Shelly"]),
+    switch::<Tasmota>(&["hilt.power.Tasmota"]),
     group::<Board>(&["hilt.simulated.Board"]),
     device::<Shell>(&["jumpstarter_driver_shell.driver.Shell"]),
     device::<PySerial>(&["jumpstarter_driver_pyserial.driver.PySerial"]),
@@ -140,6 +149,11 @@ impl fmt::Debug for Entry {
 /// A line for a power switch.
 const fn power<P: Build + Power>(types: &'static [&'static str]) -> Entry {
     Entry { types, build: |config| Ok(leaf(PowerDriver(P::build(parse(config)?)?))) }
+}
+
+/// A line for a power switch that is told positions.
+const fn switch<S: Build + Switch>(types: &'static [&'static str]) -> Entry {
+    Entry { types, build: |config| Ok(leaf(PowerDriver(Switched::new(S::build(parse(config)?)?)))) }
 }
 
 /// A line for a network service.
