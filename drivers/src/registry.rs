@@ -16,11 +16,15 @@ use crate::network::unix::UnixNetwork;
 use crate::network::websocket::WebsocketNetwork;
 use crate::network::{Network, NetworkDriver};
 use crate::power::energenie::EnerGenie;
+use crate::power::external::External;
 use crate::power::http::HttpPower;
 use crate::power::mock::MockPower;
+use crate::power::noyito::NoyitoPowerSerial;
 use crate::power::shelly::Shelly;
+use crate::power::snmp::SnmpServer;
 use crate::power::switch::{Switch, Switched};
 use crate::power::tasmota::http::Tasmota;
+use crate::power::tasmota::mqtt::TasmotaPower;
 use crate::power::{Power, PowerDriver};
 use crate::serial::PySerial;
 use crate::shell::Shell;
@@ -39,8 +43,12 @@ static REGISTRY: &[Entry] = &[
     ]),
     switch::<HttpPower>(&["jumpstarter_driver_http_power.driver.HttpPower"]),
     switch::<EnerGenie>(&["jumpstarter_driver_energenie.driver.EnerGenie"]),
+    switch::<External>(&["hilt.power.External"]),
     switch::<Shelly>(&["hilt.power.Shelly"]),
     switch::<Tasmota>(&["hilt.power.Tasmota"]),
+    switch::<TasmotaPower>(&["jumpstarter_driver_tasmota.driver.TasmotaPower"]),
+    switch::<SnmpServer>(&["jumpstarter_driver_snmp.driver.SNMPServer"]),
+    switch::<NoyitoPowerSerial>(&["jumpstarter_driver_noyito_relay.driver.NoyitoPowerSerial"]),
     group::<Board>(&["hilt.simulated.Board"]),
     device::<Shell>(&["jumpstarter_driver_shell.driver.Shell"]),
     device::<PySerial>(&["jumpstarter_driver_pyserial.driver.PySerial"]),

@@ -29,7 +29,7 @@ pub(crate) async fn host_roots() -> Result<RootCertStore> {
 }
 
 /// Shakes hands with the server at the other end of `stream`, which has to prove that it is `host`.
-pub(super) async fn shake_hands<S>(
+pub(crate) async fn shake_hands<S>(
     stream: S,
     host: &str,
     roots: RootCertStore,

@@ -6,9 +6,12 @@
 //! settings of each are in `drivers/docs/power.md`.
 
 pub mod energenie;
+pub mod external;
 pub mod http;
 pub mod mock;
+pub mod noyito;
 pub mod shelly;
+pub mod snmp;
 pub mod switch;
 pub mod tasmota;
 
@@ -114,7 +117,7 @@ impl<P: Power> Driver for PowerDriver<P> {
 
     fn methods_description(&self) -> BTreeMap<String, String> {
         match self.0.read_back() {
-            ReadBack::Device => BTreeMap::new(),
+            ReadBack::Device | ReadBack::Answer => BTreeMap::new(),
             ReadBack::None => [
                 ("on", "Power on, as far as can be told (read-back: none)"),
                 ("off", "Power off, as far as can be told (read-back: none)"),

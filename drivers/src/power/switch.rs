@@ -26,7 +26,8 @@ pub trait Switch: fmt::Debug + Send + Sync + 'static {
     /// How long the device may take until it shows the position that it was told.
     const SETTLING: Duration = Duration::from_secs(2);
 
-    /// Tells the device a position.
+    /// Tells the device a position. Where the answer says what came of it
+    /// ([`ReadBack::Answer`]), this fails if it is something else.
     fn set(&self, position: Position) -> impl Future<Output = Result<()>> + Send;
 
     /// Whether [`state`](Self::state) can be asked for.
@@ -39,6 +40,11 @@ pub trait Switch: fmt::Debug + Send + Sync + 'static {
 
     /// The position to take whenever the driver is opened.
     fn at_open(&self) -> AtOpen;
+
+    /// See [`Driver::close`](crate::Driver::close). Switches nothing.
+    fn close(&self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
 
     /// See [`Power::read`].
     fn read(&self) -> Result<BoxStream<'static, Result<Reading>>> {
@@ -74,8 +80,10 @@ pub enum State {
 /// Whether a device can tell where it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadBack {
-    /// It can, and every switching is checked.
+    /// It can, and is asked after every switching.
     Device,
+    /// It can, and does so in its answer to every switching: there is no need to ask.
+    Answer,
     /// It can't: that nothing failed is all there is to know.
     None,
 }
@@ -112,7 +120,7 @@ impl<S: Switch> Switched<S> {
         self.switch.set(position).await?;
         match self.switch.read_back() {
             ReadBack::Device => self.confirm(position).await,
-            ReadBack::None => Ok(()),
+            ReadBack::Answer | ReadBack::None => Ok(()),
         }
     }
 
@@ -158,7 +166,7 @@ impl<S: Switch> Power for Switched<S> {
     async fn status(&self) -> Result<State> {
         let _turn = self.turn.lock().await;
         match self.switch.read_back() {
-            ReadBack::Device => self.switch.state().await,
+            ReadBack::Device | ReadBack::Answer => self.switch.state().await,
             ReadBack::None => Err(no_status()),
         }
     }
@@ -173,6 +181,10 @@ impl<S: Switch> Power for Switched<S> {
             AtOpen::Off => self.off().await,
             AtOpen::Keep => Ok(()),
         }
+    }
+
+    async fn close(&self) {
+        self.switch.close().await;
     }
 }
 
