@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`driver`], [`args`], [`error`] | the trait, and what goes in and comes out |
 //! | [`stream`] | byte streams: chunks from and to a device |
+//! | [`usb`] | devices on USB: found, opened once for all, opened again when they come back |
 //! | [`http`], [`secret`] | requests to small web servers; what is never printed |
 //! | [`registry`] | every driver there is, one line each |
 //! | [`tree`] | the drivers of one exporter: built, found by id, opened and closed |
@@ -110,6 +111,7 @@ pub mod stream;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tree;
+mod usb;
 
 pub use args::Args;
 pub use driver::{Call, Driver, Method, Resources, Shape};

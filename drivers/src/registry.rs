@@ -25,6 +25,7 @@ use crate::power::snmp::SnmpServer;
 use crate::power::switch::{Switch, Switched};
 use crate::power::tasmota::http::Tasmota;
 use crate::power::tasmota::mqtt::TasmotaPower;
+use crate::power::ykush::{Yepkit, Ykush, Ykush3, YkushXs};
 use crate::power::{Power, PowerDriver};
 use crate::serial::PySerial;
 use crate::shell::Shell;
@@ -48,6 +49,9 @@ static REGISTRY: &[Entry] = &[
     switch::<Tasmota>(&["hilt.power.Tasmota"]),
     switch::<TasmotaPower>(&["jumpstarter_driver_tasmota.driver.TasmotaPower"]),
     switch::<SnmpServer>(&["jumpstarter_driver_snmp.driver.SNMPServer"]),
+    switch::<Yepkit<Ykush>>(&["jumpstarter_driver_yepkit.driver.Ykush"]),
+    switch::<Yepkit<Ykush3>>(&["hilt.power.Ykush3"]),
+    switch::<Yepkit<YkushXs>>(&["hilt.power.YkushXs"]),
     switch::<NoyitoPowerSerial>(&["jumpstarter_driver_noyito_relay.driver.NoyitoPowerSerial"]),
     group::<Board>(&["hilt.simulated.Board"]),
     device::<Shell>(&["jumpstarter_driver_shell.driver.Shell"]),

@@ -14,6 +14,7 @@ pub mod shelly;
 pub mod snmp;
 pub mod switch;
 pub mod tasmota;
+pub mod ykush;
 
 use std::collections::BTreeMap;
 
