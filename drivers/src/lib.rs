@@ -10,6 +10,8 @@
 //! |---|---|
 //! | [`driver`], [`args`], [`error`] | the trait, and what goes in and comes out |
 //! | [`stream`] | byte streams: chunks from and to a device |
+//! | [`usb`] | devices on USB: found, opened once for all, opened again when they come back |
+//! | [`http`], [`secret`] | requests to small web servers; what is never printed |
 //! | [`registry`] | every driver there is, one line each |
 //! | [`tree`] | the drivers of one exporter: built, found by id, opened and closed |
 //! | [`blocking`] | where work may block a thread; everywhere else, readiness is waited for |
@@ -94,11 +96,13 @@ pub mod composite;
 pub mod driver;
 pub mod encoding;
 pub mod error;
+mod http;
 pub mod network;
 pub mod number;
 pub mod power;
 mod readiness;
 pub mod registry;
+pub mod secret;
 pub mod serial;
 pub mod shell;
 pub mod simulated;
@@ -107,6 +111,7 @@ pub mod stream;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tree;
+mod usb;
 
 pub use args::Args;
 pub use driver::{Call, Driver, Method, Resources, Shape};

@@ -15,7 +15,17 @@ use crate::network::udp::UdpNetwork;
 use crate::network::unix::UnixNetwork;
 use crate::network::websocket::WebsocketNetwork;
 use crate::network::{Network, NetworkDriver};
+use crate::power::energenie::EnerGenie;
+use crate::power::external::External;
+use crate::power::http::HttpPower;
 use crate::power::mock::MockPower;
+use crate::power::noyito::NoyitoPowerSerial;
+use crate::power::shelly::Shelly;
+use crate::power::snmp::SnmpServer;
+use crate::power::switch::{Switch, Switched};
+use crate::power::tasmota::http::Tasmota;
+use crate::power::tasmota::mqtt::TasmotaPower;
+use crate::power::ykush::{Yepkit, Ykush, Ykush3, YkushXs};
 use crate::power::{Power, PowerDriver};
 use crate::serial::PySerial;
 use crate::shell::Shell;
@@ -32,6 +42,17 @@ static REGISTRY: &[Entry] = &[
         "jumpstarter_driver_power.driver.MockPower",
         "jumpstarter_driver_power.driver.SyncMockPower",
     ]),
+    switch::<HttpPower>(&["jumpstarter_driver_http_power.driver.HttpPower"]),
+    switch::<EnerGenie>(&["jumpstarter_driver_energenie.driver.EnerGenie"]),
+    switch::<External>(&["hilt.power.External"]),
+    switch::<Shelly>(&["hilt.power.Shelly"]),
+    switch::<Tasmota>(&["hilt.power.Tasmota"]),
+    switch::<TasmotaPower>(&["jumpstarter_driver_tasmota.driver.TasmotaPower"]),
+    switch::<SnmpServer>(&["jumpstarter_driver_snmp.driver.SNMPServer"]),
+    switch::<Yepkit<Ykush>>(&["jumpstarter_driver_yepkit.driver.Ykush"]),
+    switch::<Yepkit<Ykush3>>(&["hilt.power.Ykush3"]),
+    switch::<Yepkit<YkushXs>>(&["hilt.power.YkushXs"]),
+    switch::<NoyitoPowerSerial>(&["jumpstarter_driver_noyito_relay.driver.NoyitoPowerSerial"]),
     group::<Board>(&["hilt.simulated.Board"]),
     device::<Shell>(&["jumpstarter_driver_shell.driver.Shell"]),
     device::<PySerial>(&["jumpstarter_driver_pyserial.driver.PySerial"]),
@@ -140,6 +161,11 @@ impl fmt::Debug for Entry {
 /// A line for a power switch.
 const fn power<P: Build + Power>(types: &'static [&'static str]) -> Entry {
     Entry { types, build: |config| Ok(leaf(PowerDriver(P::build(parse(config)?)?))) }
+}
+
+/// A line for a power switch that is told positions.
+const fn switch<S: Build + Switch>(types: &'static [&'static str]) -> Entry {
+    Entry { types, build: |config| Ok(leaf(PowerDriver(Switched::new(S::build(parse(config)?)?)))) }
 }
 
 /// A line for a network service.

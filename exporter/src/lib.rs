@@ -34,7 +34,7 @@
 //! | [`web`] | the history of hooks, over HTTP |
 //! | [`service_manager`] | what systemd is told |
 //! | [`wire`] | the protocol's messages and values |
-//! | [`logging`], [`shutdown`], [`tls`], [`secret`] | what their names say |
+//! | [`logging`], [`shutdown`], [`tls`], [`secret`](drivers::secret) | what their names say |
 //! | [`cli`], [`demo`] | `hilt`: one file a subcommand |
 //! | [`j`] | the `j` client; it shares only the wire with the rest |
 //!
@@ -88,7 +88,6 @@ pub mod lease;
 pub mod lifecycle;
 pub mod logging;
 pub mod reload;
-pub mod secret;
 pub mod service_manager;
 pub mod session;
 pub mod shutdown;
@@ -97,3 +96,5 @@ pub mod store;
 pub mod tls;
 pub mod web;
 pub mod wire;
+
+pub use drivers::secret;

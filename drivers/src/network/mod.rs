@@ -7,7 +7,7 @@ mod dial;
 pub mod echo;
 mod endpoint;
 pub mod tcp;
-mod tls;
+pub(crate) mod tls;
 pub mod udp;
 pub mod unix;
 pub mod websocket;

@@ -17,7 +17,7 @@ const LOAD_LIMIT: Duration = Duration::from_secs(10);
 
 /// The certificates that the host trusts; `SSL_CERT_FILE` and `SSL_CERT_DIR` override where they
 /// are, as for OpenSSL.
-pub(super) async fn host_roots() -> Result<RootCertStore> {
+pub(crate) async fn host_roots() -> Result<RootCertStore> {
     let load = || Ok(rustls_native_certs::load_native_certs());
     let loaded = blocking::run("read the trusted certificates", LOAD_LIMIT, load).await?;
     for error in &loaded.errors {
@@ -29,7 +29,7 @@ pub(super) async fn host_roots() -> Result<RootCertStore> {
 }
 
 /// Shakes hands with the server at the other end of `stream`, which has to prove that it is `host`.
-pub(super) async fn shake_hands<S>(
+pub(crate) async fn shake_hands<S>(
     stream: S,
     host: &str,
     roots: RootCertStore,
@@ -37,18 +37,22 @@ pub(super) async fn shake_hands<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    // Named here and not taken from the process, so that it doesn't matter which others are linked.
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("because the provider supports the versions that rustls takes for safe")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
     let name = ServerName::try_from(host.to_owned())
         .map_err(|_| DriverError::InvalidArgument(format!("'{host}' is no name for TLS")))?;
-    TlsConnector::from(Arc::new(config))
+    TlsConnector::from(Arc::new(config(roots)))
         .connect(name, stream)
         .await
         .map_err(|error| DriverError::io(format!("TLS with {host}"), error))
+}
+
+/// How connections are made that trust these certificates.
+pub(crate) fn config(roots: RootCertStore) -> ClientConfig {
+    // Named here and not taken from the process, so that it doesn't matter which others are linked.
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("because the provider supports the versions that rustls takes for safe")
+        .with_root_certificates(roots)
+        .with_no_client_auth()
 }
 
 #[cfg(test)]

@@ -1,6 +1,22 @@
 //! Power switches: one file a device.
+//!
+//! Most are a [`Switch`](switch::Switch): they are told a position, asked whether they took it, and
+//! left alone when a lease begins or ends, unless their setting `default` says `on` or `off`. A
+//! device that can't tell its position says `read-back: none` in the help of its commands. The
+//! settings of each are in `drivers/docs/power.md`.
 
+pub mod energenie;
+pub mod external;
+pub mod http;
 pub mod mock;
+pub mod noyito;
+pub mod shelly;
+pub mod snmp;
+pub mod switch;
+pub mod tasmota;
+pub mod ykush;
+
+use std::collections::BTreeMap;
 
 use std::fmt;
 use std::future::Future;
@@ -11,20 +27,42 @@ use futures_util::stream::BoxStream;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use self::switch::{Position, ReadBack, State, no_measurement, no_status};
 use crate::driver::{Call, Driver, Items, Method};
 use crate::{DriverError, Result};
 
+/// The client of most power switches.
+const POWER_CLIENT: &str = "jumpstarter_driver_power.client.PowerClient";
+
 /// Something that switches a DUT's power.
 pub trait Power: fmt::Debug + Send + Sync + 'static {
+    /// See [`Driver::client`].
+    const CLIENT: &'static str = POWER_CLIENT;
+
     /// Switches on. Returns once the switch has switched.
     fn on(&self) -> impl Future<Output = Result<()>> + Send;
 
     /// Switches off. Returns once the switch has switched.
     fn off(&self) -> impl Future<Output = Result<()>> + Send;
 
+    /// What a client hears once it is switched.
+    fn reply(_: Position) -> Value {
+        Value::Null
+    }
+
+    /// Whether the switch can tell where it is.
+    fn read_back(&self) -> ReadBack {
+        ReadBack::Device
+    }
+
+    /// Where the switch is.
+    fn status(&self) -> impl Future<Output = Result<State>> + Send {
+        async { Err(no_status()) }
+    }
+
     /// Measures, until the stream is dropped or ends by itself.
     fn read(&self) -> Result<BoxStream<'static, Result<Reading>>> {
-        Err(DriverError::Unsupported("this power switch does not measure".into()))
+        Err(no_measurement())
     }
 
     /// Powers the DUT into its rescue mode.
@@ -59,7 +97,7 @@ pub struct PowerDriver<P>(pub P);
 #[async_trait]
 impl<P: Power> Driver for PowerDriver<P> {
     fn client(&self) -> &'static str {
-        "jumpstarter_driver_power.client.PowerClient"
+        P::CLIENT
     }
 
     fn category(&self) -> &'static str {
@@ -72,8 +110,21 @@ impl<P: Power> Driver for PowerDriver<P> {
                 Method::unary("on"),
                 Method::unary("off"),
                 Method::unary("rescue"),
+                Method::unary("status"),
                 Method::items("read"),
             ]
+        }
+    }
+
+    fn methods_description(&self) -> BTreeMap<String, String> {
+        match self.0.read_back() {
+            ReadBack::Device | ReadBack::Answer => BTreeMap::new(),
+            ReadBack::None => [
+                ("on", "Power on, as far as can be told (read-back: none)"),
+                ("off", "Power off, as far as can be told (read-back: none)"),
+            ]
+            .map(|(method, text)| (method.to_owned(), text.to_owned()))
+            .into(),
         }
     }
 
@@ -88,12 +139,12 @@ impl<P: Power> Driver for PowerDriver<P> {
     async fn call(&self, call: Call<'_>) -> Result<Value> {
         call.args.none()?;
         match call.method {
-            "on" => self.0.on().await?,
-            "off" => self.0.off().await?,
-            "rescue" => self.0.rescue().await?,
-            _ => return Err(call.no_such_method()),
+            "on" => self.0.on().await.map(|()| P::reply(Position::On)),
+            "off" => self.0.off().await.map(|()| P::reply(Position::Off)),
+            "rescue" => self.0.rescue().await.map(|()| Value::Null),
+            "status" => Ok(self.0.status().await?.to_string().into()),
+            _ => Err(call.no_such_method()),
         }
-        Ok(Value::Null)
     }
 
     async fn items(&self, call: Call<'_>) -> Result<Items> {

@@ -36,7 +36,7 @@ pub(super) struct Method {
 /// A time limit as it was written, because a client is told of it in the same form.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(try_from = "Number")]
-pub(super) struct Seconds {
+pub(crate) struct Seconds {
     number: Number,
     duration: Duration,
 }
@@ -65,7 +65,13 @@ impl Seconds {
 
 impl Default for Seconds {
     fn default() -> Self {
-        Self { number: Number::from(300), duration: Duration::from_secs(300) }
+        Self::from(300)
+    }
+}
+
+impl From<u32> for Seconds {
+    fn from(seconds: u32) -> Self {
+        Self { number: Number::from(seconds), duration: Duration::from_secs(seconds.into()) }
     }
 }
 

@@ -10,24 +10,19 @@ mod output;
 mod process;
 mod python;
 mod run;
+mod runs;
 mod text;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Mutex;
 
 use async_trait::async_trait;
-use futures_util::StreamExt as _;
-use futures_util::stream;
 use serde_json::{Map, Value};
-use tokio::sync::mpsc;
-use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
-use uuid::Uuid;
 
 pub use self::config::Config;
-use self::process::Family;
-use self::run::{Run, Script};
+pub(crate) use self::config::Seconds;
+pub(crate) use self::run::{End, Script};
+pub(crate) use self::runs::Runs;
 use crate::driver::{Call, Driver, Items, Method};
 use crate::registry::Build;
 use crate::{DriverError, Result};
@@ -36,39 +31,14 @@ use crate::{DriverError, Result};
 #[derive(Debug)]
 pub struct Shell {
     config: Config,
-    runs: Mutex<Runs>,
+    runs: Runs,
 }
-
-/// What was started since the driver was last closed.
-#[derive(Debug)]
-struct Runs {
-    tracker: TaskTracker,
-    stop: CancellationToken,
-    /// Stops the runs also when nobody closes the driver before it is dropped.
-    _stop_on_drop: DropGuard,
-    ids: Vec<Uuid>,
-}
-
-impl Default for Runs {
-    fn default() -> Self {
-        let stop = CancellationToken::new();
-        Self {
-            tracker: TaskTracker::new(),
-            _stop_on_drop: stop.clone().drop_guard(),
-            stop,
-            ids: Vec::new(),
-        }
-    }
-}
-
-/// How many items wait for a slow client before the script has to.
-const ITEMS: usize = 8;
 
 impl Build for Shell {
     type Config = Config;
 
     fn build(config: Config) -> Result<Self> {
-        Ok(Self { config, runs: Mutex::default() })
+        Ok(Self { config, runs: Runs::default() })
     }
 }
 
@@ -95,13 +65,7 @@ impl Driver for Shell {
 
     /// Ends every script, and what earlier ones have left running.
     async fn close(&self) {
-        let runs = std::mem::take(&mut *self.lock_runs());
-        runs.stop.cancel();
-        runs.tracker.close();
-        runs.tracker.wait().await;
-        if !runs.ids.is_empty() {
-            Family::left_behind(runs.ids).end().await;
-        }
+        self.runs.end().await;
     }
 
     async fn call(&self, call: Call<'_>) -> Result<Value> {
@@ -116,7 +80,7 @@ impl Driver for Shell {
 
     async fn items(&self, call: Call<'_>) -> Result<Items> {
         match call.method {
-            "call_method" => self.start(self.script(&call)?),
+            "call_method" => Ok(self.runs.start(self.script(&call)?)?.items),
             _ => Err(call.no_such_method()),
         }
     }
@@ -156,21 +120,6 @@ impl Shell {
         }
         let timeout = method.timeout.as_ref().unwrap_or(&self.config.timeout).clone();
         Ok(Script { method: name, argv, env, cwd, timeout })
-    }
-
-    /// Starts a script; it ends when the stream of its items is dropped.
-    fn start(&self, script: Script) -> Result<Items> {
-        tracing::info!("running {}", script.method);
-        let run = Run::start(script)?;
-        let (items, mut received) = mpsc::channel(ITEMS);
-        let mut runs = self.lock_runs();
-        runs.ids.push(run.id());
-        runs.tracker.spawn(run.finish(items, runs.stop.clone()));
-        Ok(stream::poll_fn(move |context| received.poll_recv(context)).boxed())
-    }
-
-    fn lock_runs(&self) -> std::sync::MutexGuard<'_, Runs> {
-        self.runs.lock().expect("because nothing panics while it holds the runs")
     }
 }
 

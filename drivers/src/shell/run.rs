@@ -20,17 +20,17 @@ use crate::{DriverError, Result};
 
 /// What to run.
 #[derive(Debug)]
-pub(super) struct Script {
+pub(crate) struct Script {
     /// The name that it was called by.
-    pub(super) method: String,
+    pub(crate) method: String,
     /// The program and its arguments.
-    pub(super) argv: Vec<String>,
+    pub(crate) argv: Vec<String>,
     /// Variables on top of the exporter's own.
-    pub(super) env: Vec<(String, String)>,
+    pub(crate) env: Vec<(String, String)>,
     /// The working directory; none is the exporter's own.
-    pub(super) cwd: Option<String>,
+    pub(crate) cwd: Option<String>,
     /// How long it may run.
-    pub(super) timeout: Seconds,
+    pub(crate) timeout: Seconds,
 }
 
 /// A running script. Dropping it kills its process group.
@@ -46,7 +46,8 @@ pub(super) struct Run {
 const TIMED_OUT: i32 = 199;
 
 /// Why a script is over.
-enum End {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
     /// By itself, with this return code.
     Done(i32),
     /// It ran out of time.
@@ -102,7 +103,11 @@ impl Run {
 
     /// Passes the output on until the script is over, one way or another. Afterwards it and
     /// everything that it started are gone, except for what it left behind when it ended by itself.
-    pub(super) async fn finish(self, items: mpsc::Sender<Result<Value>>, stop: CancellationToken) {
+    pub(super) async fn finish(
+        self,
+        items: mpsc::Sender<Result<Value>>,
+        stop: CancellationToken,
+    ) -> End {
         let Self { script, family, mut output, .. } = self;
         let end = tokio::select! {
             biased;
@@ -129,7 +134,7 @@ impl Run {
             End::Stopped => Err(DriverError::Disconnected(format!("{method} was stopped"))),
             End::Abandoned => {
                 tracing::info!("{method} was stopped, because its client has gone");
-                return;
+                return end;
             }
         };
         tokio::select! {
@@ -139,6 +144,7 @@ impl Run {
             // A slow client doesn't hold up the end.
             () = stop.cancelled() => {}
         }
+        end
     }
 }
 

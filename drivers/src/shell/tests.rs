@@ -6,6 +6,9 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::Instant;
 
+use futures_util::StreamExt as _;
+use uuid::Uuid;
+
 use super::*;
 use crate::driver::Resources;
 use crate::registry::{self, parse};

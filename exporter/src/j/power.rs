@@ -1,4 +1,4 @@
-//! `on`, `off`, `cycle`, `read` and `rescue`: clients of power switches.
+//! `on`, `off`, `cycle`, `read`, `rescue` and `status`: clients of power switches.
 
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ pub(crate) enum Verb {
         interval: f64,
     },
     Rescue,
+    Status,
 }
 
 /// What is switched.
@@ -62,6 +63,7 @@ pub(crate) fn commands(driver: &Driver, kind: Kind) -> Vec<Command> {
             .arg(count.value_parser(value_parser!(u64)).help("Number of readings (0 = infinite)"))
             .arg(seconds(interval).help("Seconds between readings")),
         driver.command("rescue", "Power on into the rescue mode"),
+        driver.command("status", "Tell whether it is on, off or partial"),
     ]
 }
 
@@ -84,6 +86,7 @@ pub(crate) fn verb(kind: Kind, name: &str, matches: &ArgMatches) -> Option<Verb>
             Verb::Read { count: value(matches, "count"), interval: value(matches, "interval") }
         }
         "rescue" => Verb::Rescue,
+        "status" => Verb::Status,
         _ => return None,
     })
 }
@@ -102,6 +105,10 @@ pub(crate) async fn perform(client: &Client<'_>, verb: Verb) -> Result<()> {
         }
         Verb::Read { count, interval } => return read(client, count, interval).await,
         Verb::Rescue => client.call("rescue", vec![]).await?,
+        Verb::Status => {
+            let state: String = client.ask("status", vec![], "a state").await?;
+            return output::line(state);
+        }
     };
     Ok(())
 }

@@ -41,7 +41,9 @@ impl Class {
     fn of(label: &str) -> Self {
         match label {
             "jumpstarter_driver_composite.client.CompositeClient" => Self::Composite,
-            "jumpstarter_driver_power.client.PowerClient" => Self::Power,
+            "jumpstarter_driver_power.client.PowerClient"
+            | "jumpstarter_driver_noyito_relay.client.NoyitoPowerClient"
+            | "jumpstarter_driver_snmp.client.SNMPServerClient" => Self::Power,
             "jumpstarter_driver_power.client.VirtualPowerClient" => Self::VirtualPower,
             "jumpstarter_driver_pyserial.client.PySerialClient" => Self::Serial,
             "jumpstarter_driver_network.client.NetworkClient"

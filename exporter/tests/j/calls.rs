@@ -33,6 +33,13 @@ async fn readings_are_lines() {
 }
 
 #[tokio::test]
+async fn a_switch_tells_where_it_is() {
+    let bench = Bench::start();
+    let output = bench.run("power status").await;
+    assert_eq!(said(&output), (Some(0), "off\n", ""));
+}
+
+#[tokio::test]
 async fn a_refused_call_is_one_line_and_exit_code_1() {
     let bench = Bench::start();
     let words = "Exporter not ready for driver calls (status: AVAILABLE)";

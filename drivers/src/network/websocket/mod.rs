@@ -16,10 +16,10 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::tungstenite::{ClientRequestBuilder, Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use self::url::Url;
+pub(crate) use self::url::Url;
 use super::{Network, address_disabled, dial, enabled, tls};
 use crate::registry::Build;
 use crate::{ByteStream, ChunkReader, ChunkWriter, DriverError, Result};
@@ -51,20 +51,8 @@ impl Network for WebsocketNetwork {
     const ADDRESS: bool = true;
 
     async fn connect(&self) -> Result<ByteStream> {
-        let url = &self.0.url;
-        tracing::info!("connecting to {url}");
-        let plain = dial(&url.endpoint).await?;
-        let opening = async {
-            if url.secure {
-                let roots = tls::host_roots().await?;
-                open(url, tls::shake_hands(plain, &url.endpoint.host, roots).await?).await
-            } else {
-                open(url, plain).await
-            }
-        };
-        timeout(OPEN_LIMIT, opening).await.map_err(|_| {
-            DriverError::Timeout(format!("connect to {url}: no answer within {OPEN_LIMIT:?}"))
-        })?
+        tracing::info!("connecting to {}", self.0.url);
+        connect(&self.0.url, None).await
     }
 
     async fn address(&self) -> Result<String> {
@@ -75,6 +63,23 @@ impl Network for WebsocketNetwork {
     }
 }
 
+/// Connects to a service; `protocol` is the name of what is to be spoken with it, if that has one.
+pub(crate) async fn connect(url: &Url, protocol: Option<&str>) -> Result<ByteStream> {
+    let plain = dial(&url.endpoint).await?;
+    let opening = async {
+        if url.secure {
+            let roots = tls::host_roots().await?;
+            let secured = tls::shake_hands(plain, &url.endpoint.host, roots).await?;
+            open(url, protocol, secured).await
+        } else {
+            open(url, protocol, plain).await
+        }
+    };
+    timeout(OPEN_LIMIT, opening).await.map_err(|_| {
+        DriverError::Timeout(format!("connect to {url}: no answer within {OPEN_LIMIT:?}"))
+    })?
+}
+
 /// How long the handshakes may take once the connection is made.
 const OPEN_LIMIT: Duration = Duration::from_secs(30);
 
@@ -83,14 +88,18 @@ const OPEN_LIMIT: Duration = Duration::from_secs(30);
 const LONGEST_MESSAGE: usize = 4_000_000;
 
 /// Opens the WebSocket over a connection.
-async fn open<S>(url: &Url, connection: S) -> Result<ByteStream>
+async fn open<S>(url: &Url, protocol: Option<&str>, connection: S) -> Result<ByteStream>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let config = WebSocketConfig::default()
         .max_message_size(Some(LONGEST_MESSAGE))
         .max_frame_size(Some(LONGEST_MESSAGE));
-    let (socket, _) = client_async_with_config(url.text.as_str(), connection, Some(config))
+    let mut request = ClientRequestBuilder::new(url.uri.clone());
+    if let Some(protocol) = protocol {
+        request = request.with_sub_protocol(protocol);
+    }
+    let (socket, _) = client_async_with_config(request, connection, Some(config))
         .await
         .map_err(|error| broken(format!("connect to {url}"), error))?;
     let (sink, messages) = socket.split();

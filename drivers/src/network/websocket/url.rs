@@ -10,8 +10,9 @@ use crate::network::Endpoint;
 /// A `ws://` or `wss://` URL. It is shown without its query, which may hold a token.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "String")]
-pub(super) struct Url {
+pub(crate) struct Url {
     pub(super) text: String,
+    pub(super) uri: Uri,
     pub(super) secure: bool,
     pub(super) endpoint: Endpoint,
     path: String,
@@ -34,7 +35,7 @@ impl TryFrom<String> for Url {
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
         let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let endpoint = Endpoint::new(host.to_owned(), port);
-        Ok(Self { secure, endpoint, path: uri.path().to_owned(), text })
+        Ok(Self { secure, endpoint, path: uri.path().to_owned(), uri, text })
     }
 }
 

@@ -1,5 +1,7 @@
 //! What tests lend a driver in place of a client, and how they call it.
 
+pub(crate) mod http;
+
 use std::collections::HashMap;
 use std::io::{self, Cursor};
 use std::pin::Pin;

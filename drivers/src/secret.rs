@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
 /// A secret. Printing it, in whatever way, shows only that there is one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -21,6 +25,19 @@ impl Secret {
 impl From<String> for Secret {
     fn from(text: String) -> Self {
         Self(text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    /// From text, or from a number: a password without quotes may look like one.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::String(text) => Ok(Self(text)),
+            Value::Number(number) => Ok(Self(number.to_string())),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
+                Err(D::Error::custom("a secret is text; put it in quotes"))
+            }
+        }
     }
 }
 
@@ -45,5 +62,13 @@ mod tests {
         let secret = Secret::new("hunter2");
         assert_eq!(format!("{secret} {secret:?}"), "[redacted] [redacted]");
         assert_eq!(secret.reveal(), "hunter2");
+    }
+
+    #[test]
+    fn a_password_may_look_like_a_number_but_like_nothing_else() {
+        let read = serde_json::from_value::<Secret>;
+        assert_eq!(read(1.into()).unwrap().reveal(), "1");
+        assert_eq!(read("a".into()).unwrap().reveal(), "a");
+        assert!(read(true.into()).is_err());
     }
 }

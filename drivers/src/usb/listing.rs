@@ -1,0 +1,158 @@
+//! What is plugged in, as the kernel lists it, and which of it is meant.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+use crate::{DriverError, Result};
+
+/// Which device a configuration means.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    /// What it is called in messages.
+    pub(crate) name: &'static str,
+    pub(crate) vendor: u16,
+    pub(crate) products: &'static [u16],
+    pub(crate) serial: Option<String>,
+    /// The bus and the ports that lead to it, as in `1-1.4`.
+    pub(crate) path: Option<String>,
+}
+
+/// A device that is plugged in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Plugged {
+    /// The bus and the ports that lead to it: the same as long as it is in the same socket.
+    pub(crate) path: String,
+    pub(crate) vendor: u16,
+    pub(crate) product: u16,
+    pub(crate) serial: Option<String>,
+    pub(crate) bus: u8,
+    /// Another one each time it is plugged in.
+    pub(crate) address: u8,
+}
+
+/// Everything below `root`, which is `/sys/bus/usb/devices` except in tests.
+pub(super) fn plugged(root: &Path) -> Result<Vec<Plugged>> {
+    let entries = match fs::read_dir(root) {
+        Ok(entries) => entries,
+        // Without USB there is no such directory.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(DriverError::io(format!("list {}", root.display()), error)),
+    };
+    let mut plugged: Vec<_> = entries.flatten().filter_map(|entry| read(&entry.path())).collect();
+    plugged.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(plugged)
+}
+
+/// One directory of the list. None for an interface, and for a device that is just going.
+fn read(directory: &Path) -> Option<Plugged> {
+    let attribute = |name: &str| {
+        let text = fs::read_to_string(directory.join(name)).ok()?;
+        Some(text.trim().to_owned())
+    };
+    let id = |name: &str| u16::from_str_radix(&attribute(name)?, 16).ok();
+    Some(Plugged {
+        path: directory.file_name()?.to_str()?.to_owned(),
+        vendor: id("idVendor")?,
+        product: id("idProduct")?,
+        serial: attribute("serial"),
+        bus: attribute("busnum")?.parse().ok()?,
+        address: attribute("devnum")?.parse().ok()?,
+    })
+}
+
+impl Wanted {
+    /// The one of these that is meant. Without a serial number and a path it is the first.
+    pub(super) fn choose(&self, plugged: Vec<Plugged>) -> Result<Plugged> {
+        let alike: Vec<_> = plugged.into_iter().filter(|device| self.is_like(device)).collect();
+        let is_meant = |device: &&Plugged| {
+            self.serial.as_ref().is_none_or(|serial| device.serial.as_ref() == Some(serial))
+                && self.path.as_ref().is_none_or(|path| device.path == *path)
+        };
+        match alike.iter().find(is_meant) {
+            Some(device) => Ok(device.clone()),
+            None if alike.is_empty() => {
+                Err(DriverError::NotFound(format!("there is no {self}: no {} at all", self.name)))
+            }
+            None => {
+                let others: Vec<_> = alike.iter().map(Plugged::to_string).collect();
+                let others = others.join("; ");
+                Err(DriverError::NotFound(format!("there is no {self}, but there is: {others}")))
+            }
+        }
+    }
+
+    fn is_like(&self, device: &Plugged) -> bool {
+        device.vendor == self.vendor && self.products.contains(&device.product)
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)?;
+        if let Some(serial) = &self.serial {
+            write!(f, " with the serial number {serial}")?;
+        }
+        if let Some(path) = &self.path {
+            write!(f, " at {path}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Plugged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let serial = self.serial.as_deref().unwrap_or("none");
+        write!(
+            f,
+            "{:04x}:{:04x} at {}, serial number {serial}",
+            self.vendor, self.product, self.path
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::usb::testing::plug;
+
+    fn wanted(serial: Option<&str>, path: Option<&str>) -> Wanted {
+        let own = |text: &str| text.to_owned();
+        Wanted {
+            name: "YKUSH",
+            vendor: 0x04d8,
+            products: &[0xf2f7],
+            serial: serial.map(own),
+            path: path.map(own),
+        }
+    }
+
+    #[test]
+    fn a_device_is_found_by_serial_number_or_by_path() {
+        let folder = tempfile::tempdir().unwrap();
+        plug(folder.path(), "1-1.2", 0xf2f7, "YK1", 3);
+        plug(folder.path(), "1-1.3", 0xf2f7, "YK2", 4);
+        plug(folder.path(), "1-1.4", 0x0001, "YK3", 5);
+        fs::create_dir(folder.path().join("1-1.2:1.0")).unwrap();
+        let choose = |serial, path| {
+            let plugged = plugged(folder.path()).unwrap();
+            wanted(serial, path).choose(plugged).map(|device| device.address)
+        };
+        assert_eq!(choose(None, None).unwrap(), 3);
+        assert_eq!(choose(Some("YK2"), None).unwrap(), 4);
+        assert_eq!(choose(None, Some("1-1.3")).unwrap(), 4);
+        assert_eq!(
+            choose(Some("YK3"), None).unwrap_err().to_string(),
+            "there is no YKUSH with the serial number YK3, but there is: \
+             04d8:f2f7 at 1-1.2, serial number YK1; 04d8:f2f7 at 1-1.3, serial number YK2"
+        );
+        assert!(choose(Some("YK1"), Some("1-1.3")).is_err());
+    }
+
+    #[test]
+    fn a_host_without_usb_has_no_devices() {
+        let none = plugged(Path::new("/nonexistent")).unwrap();
+        let error = wanted(None, None).choose(none).unwrap_err();
+        assert_eq!(error.to_string(), "there is no YKUSH: no YKUSH at all");
+    }
+}
