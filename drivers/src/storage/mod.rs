@@ -3,6 +3,7 @@
 //! A new flasher implements [`Flasher`], a new mux [`StorageMux`]; both move their data with the
 //! copy in `copy.rs`, which is where asynchronous streams meet devices that block.
 
+mod chunk;
 mod copy;
 mod cursor;
 pub(crate) mod image;
