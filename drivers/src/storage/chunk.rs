@@ -33,6 +33,11 @@ impl Chunk {
         &self.memory[self.start..self.start + self.length]
     }
 
+    /// All of its memory, whether it is filled or not.
+    pub(super) fn memory(&mut self) -> &mut [u8] {
+        &mut self.memory[self.start..self.start + CHUNK]
+    }
+
     fn room(&mut self) -> &mut [u8] {
         &mut self.memory[self.start + self.length..self.start + CHUNK]
     }
