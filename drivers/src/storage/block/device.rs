@@ -13,6 +13,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::super::chunk::ALIGNMENT;
 use super::guard::{Kernel, Number, Usage};
+use crate::blocking::SlowDrop;
 use crate::{DriverError, Result};
 
 /// What a device must be to be used.
@@ -42,11 +43,17 @@ pub(super) enum Refused {
 pub(super) struct Device {
     path: PathBuf,
     size: u64,
+    /// What still waits to be stored is stored when they are closed.
+    files: SlowDrop<Files>,
+}
+
+#[derive(Debug)]
+struct Files {
     /// Goes past the page cache, if that is possible.
     direct: File,
     /// Goes through the page cache: for what is shorter than a sector.
     cached: File,
-    /// Says when all is closed.
+    /// Says when both are closed; it is the last to go.
     _open: TaskTrackerToken,
 }
 
@@ -163,7 +170,8 @@ impl Expected {
             Err(error) => return Err(failed(error)),
         };
         let path = self.path.clone();
-        Ok(Device { path, size: found.size, direct, cached, _open: open })
+        let files = SlowDrop::new(Files { direct, cached, _open: open });
+        Ok(Device { path, size: found.size, files })
     }
 
     fn usage(&self, found: &Found) -> Result<Option<Usage>> {
@@ -202,15 +210,15 @@ impl Device {
     pub(super) fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let whole = bytes.len() / ALIGNMENT * ALIGNMENT;
         let (sectors, rest) = bytes.split_at(whole);
-        self.direct.write_all_at(sectors, offset)?;
-        self.cached.write_all_at(rest, offset + whole as u64)
+        self.files.direct.write_all_at(sectors, offset)?;
+        self.files.cached.write_all_at(rest, offset + whole as u64)
     }
 
     /// Makes sure that all of it is on the device. To be called once: the kernel reports an error to
     /// whoever asks first, and then forgets both the error and the data.
     pub(super) fn sync(&self) -> io::Result<()> {
-        self.cached.sync_all()?;
-        forget_cached(&self.cached);
+        self.files.cached.sync_all()?;
+        forget_cached(&self.files.cached);
         Ok(())
     }
 
@@ -220,7 +228,7 @@ impl Device {
         let mut length = 0;
         // What is not aligned any more after a short read is at the end.
         while length < memory.len() && length.is_multiple_of(ALIGNMENT) {
-            match self.direct.read_at(&mut memory[length..], offset + length as u64) {
+            match self.files.direct.read_at(&mut memory[length..], offset + length as u64) {
                 Ok(0) => break,
                 Ok(more) => length += more,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

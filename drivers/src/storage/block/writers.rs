@@ -163,14 +163,19 @@ struct Thread {
 
 impl Thread {
     fn run(&self) {
-        // One thread waits for the next piece, the others wait for their turn to do so.
-        while let Some(piece) = { lock(&self.pieces).blocking_recv() } {
+        while let Some(piece) = self.next() {
             let done = self.write(piece);
             let failed = done.is_err();
             if self.done.blocking_send(done).is_err() || failed {
                 break;
             }
         }
+    }
+
+    /// One thread waits for the next piece, and the others for their turn to do so. Nobody waits for
+    /// one that is writing.
+    fn next(&self) -> Option<Piece> {
+        lock(&self.pieces).blocking_recv()
     }
 
     fn write(&self, piece: Piece) -> Result<Done> {

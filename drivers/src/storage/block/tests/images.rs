@@ -118,6 +118,9 @@ async fn an_image_that_is_not_the_one_of_its_map_is_an_error() {
     assert!(error.starts_with("the image has fewer than the 1048576 bytes"), "{error}");
     let error = write_mapped(&storage, &image, "<bmap").await.unwrap_err().to_string();
     assert!(error.starts_with("the block map can't be used: it is not XML"), "{error}");
+    let long = " ".repeat(9 << 20);
+    let error = write_mapped(&storage, &image, &long).await.unwrap_err().to_string();
+    assert_eq!(error, "a block map has at most 8388608 bytes; this is longer");
     assert_eq!(mux.sides(), [Side::Host, Side::Dut].repeat(2), "no visit for a broken map");
 }
 
