@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -34,6 +35,16 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
         BTreeMap::new()
     }
 
+    /// The nodes below this one that it works with. The tree makes sure that those that are there can
+    /// do what is needed, and opens them before this driver and closes them after it.
+    fn uses(&self) -> &'static [Use] {
+        &[]
+    }
+
+    /// Takes one of the drivers that it [uses](Driver::uses). Comes before each
+    /// [`open`](Driver::open), as it may be another one by then.
+    fn adopt(&self, _name: &'static str, _driver: Arc<dyn Driver>) {}
+
     /// A lease begins. Fails if the device can't be used.
     async fn open(&self) -> Result<()> {
         Ok(())
@@ -56,6 +67,15 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     async fn connect(&self, method: &str) -> Result<ByteStream> {
         Err(DriverError::NoSuchMethod(method.to_owned()))
     }
+}
+
+/// A driver that another one works with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Use {
+    /// Its name below the other.
+    pub name: &'static str,
+    /// The methods that it must have, all of them [`Shape::Unary`].
+    pub methods: &'static [&'static str],
 }
 
 /// The values that a [`Shape::Items`] method yields.

@@ -10,8 +10,10 @@
 
 mod decoded;
 mod encoded;
+mod magic;
 
 use std::fmt;
+use std::io;
 use std::str::FromStr;
 
 use crate::stream::{Sink, Source};
@@ -46,6 +48,16 @@ pub fn decode(encoding: Encoding, source: Source) -> Source {
 /// drops `sink`, and what was written so far is as incomplete as it looks.
 pub fn encode(encoding: Encoding, sink: Sink) -> Sink {
     encoded::encode(encoding, sink)
+}
+
+/// Recognises by its first bytes how `source` is compressed, and gives all of it back. None if it is
+/// plain, as far as one can tell.
+///
+/// # Errors
+///
+/// Those of `source`.
+pub async fn detect(source: Source) -> io::Result<(Option<Encoding>, Source)> {
+    magic::detect(source).await
 }
 
 impl Encoding {

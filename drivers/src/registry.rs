@@ -30,6 +30,7 @@ use crate::power::{Power, PowerDriver};
 use crate::serial::PySerial;
 use crate::shell::Shell;
 use crate::simulated::Board;
+use crate::storage::block::BlockDevice;
 use crate::storage::mock::{MockFlasher, MockStorageMux};
 use crate::storage::opendal::Opendal;
 use crate::storage::{Flasher, FlasherDriver, MuxClient, StorageMux, StorageMuxDriver};
@@ -62,6 +63,7 @@ static REGISTRY: &[Entry] = &[
     network::<UnixNetwork>(&["jumpstarter_driver_network.driver.UnixNetwork"]),
     network::<WebsocketNetwork>(&["jumpstarter_driver_network.driver.WebsocketNetwork"]),
     device::<Opendal>(&["jumpstarter_driver_opendal.driver.Opendal"]),
+    device::<BlockDevice>(&["hilt.storage.BlockDevice"]),
     flasher::<MockFlasher>(&["jumpstarter_driver_opendal.driver.MockFlasher"]),
     storage_mux::<MockStorageMux>(&["jumpstarter_driver_opendal.driver.MockStorageMux"]),
     storage_mux_flasher::<MockStorageMux>(&[

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 pub use self::build::{Problem, TreeError};
 pub use self::rebuild::Rebuilt;
-use crate::driver::Driver;
+use crate::driver::{Driver, Use};
 use crate::error::{DriverError, Result};
 use crate::registry::Built;
 
@@ -46,7 +46,7 @@ pub struct DeviceSpec {
 pub struct Tree {
     root: Arc<Node>,
     by_id: HashMap<Uuid, Arc<Node>>,
-    /// Every node once, children before their parents.
+    /// Every node once, children before their parents, and what a node uses before it.
     order: Vec<Arc<Node>>,
 }
 
@@ -104,11 +104,11 @@ impl Tree {
         places
     }
 
-    /// Opens every driver, children before their parents. If one fails, those already open are
+    /// Opens every driver, those that others use before them, children before their parents. If one fails, those already open are
     /// closed again and the error names the one that failed.
     pub async fn open(&self) -> Result<(), OpenError> {
         for (index, node) in self.order.iter().enumerate() {
-            if let Err(source) = node.driver.open().await {
+            if let Err(source) = self.open_node(node).await {
                 for opened in self.order[..index].iter().rev() {
                     opened.driver.close().await;
                 }
@@ -122,7 +122,7 @@ impl Tree {
     pub async fn open_what_works(&self, which: impl Fn(&str) -> bool) -> Vec<OpenError> {
         let mut errors = Vec::new();
         for node in self.order.iter().filter(|node| which(&node.path)) {
-            if let Err(source) = node.driver.open().await {
+            if let Err(source) = self.open_node(node).await {
                 errors.push(OpenError { path: node.path.clone(), source });
             }
         }
@@ -134,6 +134,26 @@ impl Tree {
         for node in self.order.iter().rev() {
             node.driver.close().await;
         }
+    }
+
+    async fn open_node(&self, node: &Node) -> Result<()> {
+        for (used, found) in self.used_by(node) {
+            node.driver.adopt(used.name, Arc::clone(&found.driver));
+        }
+        node.driver.open().await
+    }
+
+    /// The nodes that a node uses, as far as they are there.
+    fn used_by<'a>(&'a self, node: &'a Node) -> Vec<(&'static Use, &'a Arc<Node>)> {
+        let found = |used: &'static Use| {
+            let (_, child) = node.children.iter().find(|(name, _)| name == used.name)?;
+            let node = match child {
+                Child::Own(node) => node,
+                Child::Proxy(path) => self.resolve(path, 0)?,
+            };
+            Some((used, node))
+        };
+        node.driver.uses().iter().filter_map(found).collect()
     }
 
     fn visit<'a>(&'a self, place: Place<'a>, places: &mut Vec<Place<'a>>) {
@@ -281,5 +301,38 @@ mod tests {
         .unwrap();
         let node = tree.find(Uuid::parse_str(id).unwrap()).unwrap();
         assert_eq!(node.labels["rack"], "7");
+    }
+
+    fn order(tree: &Tree) -> Vec<&str> {
+        tree.order.iter().map(|node| node.path.as_str()).collect()
+    }
+
+    #[test]
+    fn what_a_driver_uses_comes_before_it_even_if_it_is_elsewhere() {
+        let mux = json!({"type": "jumpstarter_driver_opendal.driver.MockStorageMux"});
+        let disk = |mux: &Value| {
+            let config = json!({"device": "/dev/sdz"});
+            json!({"type": "hilt.storage.BlockDevice", "config": config, "children": {"mux": mux}})
+        };
+        let tree = tree(&json!({
+            "a": disk(&json!({"ref": "rack.mux"})),
+            "b": disk(&mux),
+            "rack": {"children": {"mux": mux}},
+        }))
+        .unwrap();
+        assert_eq!(order(&tree), ["rack.mux", "a", "b.mux", "b", "rack", ""]);
+    }
+
+    #[test]
+    fn what_a_driver_can_not_use_is_refused() {
+        let disk = json!({
+            "type": "hilt.storage.BlockDevice",
+            "config": {"device": "/dev/sdz"},
+            "children": {"mux": {"ref": "power"}},
+        });
+        assert_eq!(
+            messages(&json!({"disk": disk, "power": power()})),
+            ["disk.mux: power can't be used here: it has no method 'host'"]
+        );
     }
 }

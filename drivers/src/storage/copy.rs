@@ -5,24 +5,18 @@
 //! at the same time, a slow side holds the other back, and an image of any size takes the memory of
 //! a few chunks.
 //!
-//! A chunk is full, [`CHUNK`] bytes, unless it is the last: that one is shorter, perhaps empty, and
-//! thereby says that the data is complete. Its memory is aligned to [`ALIGNMENT`], as devices want
-//! it that are opened to bypass the page cache.
+//! A chunk is full unless it is the last: that one is shorter, perhaps empty, and thereby says that
+//! the data is complete.
 
 use std::io::{self, Read, Write};
 
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
+use super::chunk::{self, Chunk};
 use crate::blocking;
 use crate::stream::{Sink, Source};
 use crate::{DriverError, Result};
-
-/// The size of a full chunk, in bytes.
-pub(super) const CHUNK: usize = 1024 * 1024;
-
-/// What the memory of a chunk is aligned to, in bytes.
-const ALIGNMENT: usize = 4096;
 
 /// How many chunks go round: one on each side, and one on the way in each direction.
 const CHUNKS: usize = 4;
@@ -64,7 +58,7 @@ where
     };
     drop(producer);
     let written = writer.done().await;
-    received.map_err(receive_error)?;
+    received.map_err(chunk::receive_error)?;
     written
 }
 
@@ -75,29 +69,13 @@ async fn receive(
     filled: &Sender<Chunk>,
 ) -> io::Result<()> {
     while let Some(mut chunk) = empty.recv().await {
-        while !chunk.is_full() {
-            let bytes = source.fill_buf().await?;
-            if bytes.is_empty() {
-                break;
-            }
-            let taken = chunk.append(bytes);
-            source.consume(taken);
-        }
+        chunk.receive(source).await?;
         let last = !chunk.is_full();
         if filled.send(chunk).await.is_err() || last {
             break;
         }
     }
     Ok(())
-}
-
-/// The error for a client's data that could not be read to its end.
-fn receive_error(error: io::Error) -> DriverError {
-    if error.kind() == io::ErrorKind::InvalidData {
-        DriverError::InvalidArgument(error.to_string())
-    } else {
-        DriverError::io("receive the data", error)
-    }
 }
 
 /// Copies everything from `origin`, which errors call `name`, to `sink`, which it does not shut
@@ -168,60 +146,6 @@ fn ring() -> (Producer, Consumer) {
     (Producer { empty, filled }, Consumer { filled: full, empty: emptied })
 }
 
-/// A piece of the data.
-struct Chunk {
-    memory: Box<[u8]>,
-    /// Where the aligned part of the memory starts.
-    start: usize,
-    length: usize,
-}
-
-impl Chunk {
-    fn new() -> Self {
-        let memory = vec![0; CHUNK + ALIGNMENT].into_boxed_slice();
-        let start = memory.as_ptr().align_offset(ALIGNMENT);
-        Self { memory, start, length: 0 }
-    }
-
-    fn data(&self) -> &[u8] {
-        &self.memory[self.start..self.start + self.length]
-    }
-
-    fn room(&mut self) -> &mut [u8] {
-        &mut self.memory[self.start + self.length..self.start + CHUNK]
-    }
-
-    const fn is_full(&self) -> bool {
-        self.length == CHUNK
-    }
-
-    fn emptied(self) -> Self {
-        Self { length: 0, ..self }
-    }
-
-    /// Takes as many of `bytes` as there is room for, and returns how many that are.
-    fn append(&mut self, bytes: &[u8]) -> usize {
-        let room = self.room();
-        let taken = bytes.len().min(room.len());
-        room[..taken].copy_from_slice(&bytes[..taken]);
-        self.length += taken;
-        taken
-    }
-
-    /// Reads until the chunk is full or the origin has no more.
-    fn fill(&mut self, origin: &mut impl Read) -> io::Result<()> {
-        while !self.is_full() {
-            match origin.read(self.room()) {
-                Ok(0) => break,
-                Ok(length) => self.length += length,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Cursor;
@@ -230,8 +154,9 @@ mod tests {
     use std::task::{Context, Poll};
 
     use proptest::prelude::*;
-    use tokio::io::{AsyncRead, AsyncWriteExt as _, BufReader, ReadBuf};
+    use tokio::io::{AsyncRead, BufReader, ReadBuf};
 
+    use super::super::chunk::{ALIGNMENT, CHUNK};
     use super::*;
     use crate::testing::{cut_off, image, sink};
 

@@ -1,8 +1,11 @@
 //! Storage: flashers, SD muxes with the storage behind them, and files.
 //!
-//! A new flasher implements [`Flasher`], a new mux [`StorageMux`]; both move their data with the
-//! copy in `copy.rs`, which is where asynchronous streams meet devices that block.
+//! A new flasher implements [`Flasher`], a new mux with a block device behind it
+//! [`Mux`](block::Mux), and any other [`StorageMux`]. They move their data with the copy in `copy.rs`
+//! or onto a device with the writers in `block/`: there asynchronous streams meet devices that block.
 
+pub mod block;
+mod chunk;
 mod copy;
 mod cursor;
 pub(crate) mod image;
@@ -141,13 +144,28 @@ pub enum MuxClient {
     Flasher,
 }
 
+impl MuxClient {
+    const fn class(self) -> &'static str {
+        match self {
+            Self::Mux => "jumpstarter_driver_opendal.client.StorageMuxClient",
+            Self::Flasher => "jumpstarter_driver_opendal.client.StorageMuxFlasherClient",
+        }
+    }
+}
+
+/// What both of them call.
+const MUX_METHODS: &[Method] = &[
+    Method::unary("host"),
+    Method::unary("dut"),
+    Method::unary("off"),
+    Method::unary("write"),
+    Method::unary("read"),
+];
+
 #[async_trait]
 impl<M: StorageMux> Driver for StorageMuxDriver<M> {
     fn client(&self) -> &'static str {
-        match self.client {
-            MuxClient::Mux => "jumpstarter_driver_opendal.client.StorageMuxClient",
-            MuxClient::Flasher => "jumpstarter_driver_opendal.client.StorageMuxFlasherClient",
-        }
+        self.client.class()
     }
 
     fn category(&self) -> &'static str {
@@ -155,15 +173,7 @@ impl<M: StorageMux> Driver for StorageMuxDriver<M> {
     }
 
     fn methods(&self) -> &'static [Method] {
-        const {
-            &[
-                Method::unary("host"),
-                Method::unary("dut"),
-                Method::unary("off"),
-                Method::unary("write"),
-                Method::unary("read"),
-            ]
-        }
+        MUX_METHODS
     }
 
     async fn open(&self) -> Result<()> {

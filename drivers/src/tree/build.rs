@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::rebuild::Kept;
 use super::{Child, DeviceSpec, Node, Spec, Tree};
 use crate::composite::Composite;
+use crate::driver::{Shape, check_method};
 use crate::registry::{self, BuildError, Built};
 
 /// A tree that can't be built.
@@ -42,6 +43,14 @@ pub enum Problem {
         name: String,
         /// What it refers to.
         target: String,
+    },
+    /// A driver below another one that can't do what that needs of it.
+    #[error("{used} can't be used here: it has no method '{missing}'")]
+    Unfit {
+        /// The path of the driver.
+        used: String,
+        /// A method that it lacks.
+        missing: String,
     },
     /// A `uuid` setting that is none, or that another node has as well.
     #[error("uuid '{0}' is not a UUID of its own")]
@@ -88,7 +97,46 @@ impl Tree {
         let mut broken = tree.broken_proxies(&tree.root, &mut Vec::new());
         broken.retain(|broken| !errors.iter().any(|error| error.explains(broken)));
         errors.append(&mut broken);
-        if errors.is_empty() { Ok(tree) } else { Err(errors) }
+        errors.extend(tree.order.iter().flat_map(|node| tree.unfit(node)));
+        if errors.is_empty() { Ok(tree.in_order_of_use()) } else { Err(errors) }
+    }
+
+    /// What a node uses that can't do what it is used for.
+    fn unfit(&self, node: &Node) -> Vec<TreeError> {
+        let used = self.used_by(node).into_iter();
+        let unfit = used.filter_map(|(used, found)| {
+            let has = |method: &&str| check_method(&*found.driver, method, Shape::Unary).is_ok();
+            let missing = used.methods.iter().find(|method| !has(method))?;
+            let path = node.path.split('.').chain([used.name]).map(str::to_owned).collect();
+            let (used, missing) = (found.path.clone(), (*missing).to_owned());
+            Some(TreeError { path, problem: Problem::Unfit { used, missing } })
+        });
+        unfit.collect()
+    }
+
+    /// The same tree, in which what a node uses comes before it, also through a proxy.
+    fn in_order_of_use(self) -> Self {
+        let mut order = Vec::with_capacity(self.order.len());
+        for node in &self.order {
+            self.before(node, &mut order);
+        }
+        Self { order, ..self }
+    }
+
+    /// Adds a node to the order, and before that what it uses and what is below it. Proxies lead in no circle.
+    fn before(&self, node: &Arc<Node>, order: &mut Vec<Arc<Node>>) {
+        if order.iter().any(|known| known.id == node.id) {
+            return;
+        }
+        for (_, used) in self.used_by(node) {
+            self.before(used, order);
+        }
+        for (_, child) in &node.children {
+            if let Child::Own(child) = child {
+                self.before(child, order);
+            }
+        }
+        order.push(Arc::clone(node));
     }
 
     /// The proxies below `node` that lead nowhere, or to one of the nodes `above` them.

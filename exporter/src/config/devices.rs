@@ -58,6 +58,11 @@ impl Trial<'_> {
                 let hint = "give the path of a node that isn't above this one".into();
                 self.error(&node.descend(["ref"]), (message, hint));
             }
+            Problem::Unfit { used, missing } => {
+                let message = format!("`{used}` can't be used here: it has no method `{missing}`");
+                let hint = format!("give the path of a driver that has `{missing}`");
+                self.error(&node, (message, hint));
+            }
             Problem::BadUuid(uuid) => {
                 let message = format!("`{uuid}` is no UUID, or another node's");
                 let hint = "give the node a UUID of its own".into();

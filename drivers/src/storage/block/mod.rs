@@ -1,0 +1,210 @@
+//! Block devices behind a mux, and the way of an image onto them.
+//!
+//! ```text
+//! client ──► decompressed ──► chunks ──► writers ──► device ──► synced ──► read back
+//!  image       by magic        plan      several     past the    once      digests
+//!                              bmap      at a time   page cache            compared
+//! ```
+//!
+//! A [`BlockStorage`] is a [`Mux`] with the device that it brings to the host. Writing is a visit of
+//! the storage to the host: it is there for as long as it takes, and then it is with the DUT again,
+//! also if something fails or nobody waits any more. What is reported as written was stored by the
+//! device, and read back from it.
+
+mod bmap;
+mod device;
+mod flash;
+mod guard;
+mod mux;
+mod plan;
+mod progress;
+#[cfg(test)]
+mod tests;
+mod verify;
+mod visit;
+mod writers;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::io::AsyncReadExt as _;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
+
+use self::bmap::Bmap;
+use self::device::Expected;
+use self::flash::Settings;
+use self::guard::Kernel;
+pub use self::mux::{ChildMux, Mux, Side};
+use self::visit::{Purpose, Storage};
+use super::MuxClient;
+use crate::driver::{Call, Driver, Method, Use};
+use crate::number::seconds;
+use crate::registry::Build;
+use crate::{DriverError, Result};
+
+/// `hilt.storage.BlockDevice`: a block device, or a file in its place, and the driver below it that
+/// is its `mux`, if there is one.
+pub type BlockDevice = BlockStorage<ChildMux>;
+
+/// A block device behind a mux.
+#[derive(Debug)]
+pub struct BlockStorage<M> {
+    storage: Arc<Storage<M>>,
+    /// What is being done with the storage; goes on when its call is given up.
+    tasks: TaskTracker,
+}
+
+/// The `config:` block of a block device.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the device is when it is on the host. A link that stays the same, such as those in
+    /// `/dev/disk/by-path`, is better than `/dev/sda`.
+    device: PathBuf,
+    /// The device's size in bytes; any other is not the device.
+    size: Option<u64>,
+    /// The serial number of the device or of its reader; any other is not the device.
+    serial: Option<String>,
+    /// How long the device may take to appear, in seconds.
+    #[serde(default = "default_timeout", deserialize_with = "seconds")]
+    timeout: Duration,
+    /// Whether what was written is read back.
+    #[serde(default = "yes")]
+    verify: bool,
+    /// Whether zeros are passed over. Only for devices that are blank, or where old data in place of
+    /// zeros does no harm.
+    #[serde(default)]
+    skip_zeros: bool,
+    /// Whether an image that begins like compressed data is decompressed.
+    #[serde(default = "yes")]
+    decompress: bool,
+}
+
+/// As long as the reference's drivers wait.
+const fn default_timeout() -> Duration {
+    Duration::from_secs(10)
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// The longest block map, in bytes: some 70,000 ranges. Real ones have a few hundred.
+const LONGEST_BMAP: u64 = 8 * 1024 * 1024;
+
+impl Build for BlockDevice {
+    type Config = Config;
+
+    fn build(config: Config) -> Result<Self> {
+        Ok(Self::new(ChildMux::default(), config))
+    }
+}
+
+impl<M: Mux> BlockStorage<M> {
+    /// The storage that `mux` connects to the host or to the DUT.
+    pub fn new(mux: M, config: Config) -> Self {
+        let Config { device, size, serial, timeout, verify, skip_zeros, decompress } = config;
+        let expected = Expected { path: device, size, serial, kernel: Kernel::default() };
+        let settings = Settings { verify, skip_zeros, decompress };
+        let turn = tokio::sync::Mutex::default();
+        let storage = Storage { mux, expected, patience: timeout, settings, turn };
+        Self { storage: Arc::new(storage), tasks: TaskTracker::new() }
+    }
+
+    /// Does `work` even if nobody waits for it any more: a mux never stays between two places.
+    async fn see_through(
+        &self,
+        work: impl Future<Output = Result<()>> + Send + 'static,
+    ) -> Result<()> {
+        let task = self.tasks.spawn(work.in_current_span());
+        let panicked = |_| Err(DriverError::Device("the driver panicked".into()));
+        task.await.unwrap_or_else(panicked)
+    }
+
+    async fn switch(&self, side: Side) -> Result<()> {
+        let storage = Arc::clone(&self.storage);
+        self.see_through(async move { storage.switch(side).await }).await
+    }
+
+    async fn visit(&self, purpose: Purpose) -> Result<()> {
+        let storage = Arc::clone(&self.storage);
+        let cancelled = CancellationToken::new();
+        let _cancel = cancelled.clone().drop_guard();
+        self.see_through(async move { storage.visit(purpose, cancelled).await }).await
+    }
+}
+
+#[async_trait]
+impl<M: Mux> Driver for BlockStorage<M> {
+    fn client(&self) -> &'static str {
+        MuxClient::Flasher.class()
+    }
+
+    fn category(&self) -> &'static str {
+        "storage"
+    }
+
+    fn methods(&self) -> &'static [Method] {
+        super::MUX_METHODS
+    }
+
+    fn uses(&self) -> &'static [Use] {
+        self.storage.mux.uses()
+    }
+
+    fn adopt(&self, name: &'static str, driver: Arc<dyn Driver>) {
+        self.storage.mux.adopt(name, driver);
+    }
+
+    async fn close(&self) {
+        // The calls are gone; what they have left behind is about to end.
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.tasks.reopen();
+    }
+
+    /// `write` takes a block map as a second resource, which the reference doesn't.
+    async fn call(&self, call: Call<'_>) -> Result<Value> {
+        let most = match call.method {
+            "write" => 2,
+            "read" => 1,
+            _ => 0,
+        };
+        call.args.at_most(most)?;
+        match call.method {
+            "host" => self.switch(Side::Host).await?,
+            "dut" => self.switch(Side::Dut).await?,
+            "off" => self.switch(Side::Off).await?,
+            "write" => {
+                let image = call.source(0).await?;
+                let bmap = read_bmap(&call).await?;
+                self.visit(Purpose::Write { image, bmap }).await?;
+            }
+            "read" => self.visit(Purpose::Read { sink: call.sink(0).await? }).await?,
+            _ => return Err(call.no_such_method()),
+        }
+        Ok(Value::Null)
+    }
+}
+
+/// The block map that a client lends beside its image, if it does.
+async fn read_bmap(call: &Call<'_>) -> Result<Option<Bmap>> {
+    if call.args.optional::<Value>(1, "bmap")?.is_none() {
+        return Ok(None);
+    }
+    let mut text = String::new();
+    let source = call.source(1).await?;
+    let received = source.take(LONGEST_BMAP + 1).read_to_string(&mut text).await;
+    received.map_err(|error| DriverError::io("receive the block map", error))?;
+    if text.len() as u64 > LONGEST_BMAP {
+        let message = format!("a block map has at most {LONGEST_BMAP} bytes; this is longer");
+        return Err(DriverError::InvalidArgument(message));
+    }
+    Ok(Some(Bmap::parse(&text)?))
+}

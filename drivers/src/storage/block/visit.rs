@@ -1,0 +1,189 @@
+//! A visit of the storage to the host: it comes, is found to be the right one, is written or read,
+//! and goes back to the DUT, whatever happened meanwhile.
+
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use super::super::copy;
+use super::super::cursor::FileCursor;
+use super::bmap::Bmap;
+use super::device::{Expected, Found, Refused, forget_cached};
+use super::flash::{self, Settings};
+use super::mux::{Mux, Side};
+use crate::stream::{Sink, Source};
+use crate::{DriverError, Result, blocking};
+
+/// How long the mux may take to switch.
+const SWITCH_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long a device that is there may take to be opened.
+const OPEN_LIMIT: Duration = Duration::from_secs(10);
+
+/// How often a device that is not there is looked for. There is no event for a medium in a reader.
+pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long a write that is given up may take to end; it is a chunk, or a sync.
+const CLOSE_LIMIT: Duration = Duration::from_secs(60);
+
+/// A storage, and all that is needed to use it.
+#[derive(Debug)]
+pub(super) struct Storage<M> {
+    pub(super) mux: M,
+    pub(super) expected: Expected,
+    /// How long the device may take to appear on the host.
+    pub(super) patience: Duration,
+    pub(super) settings: Settings,
+    /// Whose turn it is: one thing is done with the storage at a time.
+    pub(super) turn: tokio::sync::Mutex<()>,
+}
+
+/// What the storage comes to the host for.
+pub(super) enum Purpose {
+    Write { image: Source, bmap: Option<Bmap> },
+    Read { sink: Sink },
+}
+
+impl<M: Mux> Storage<M> {
+    /// Only switches.
+    pub(super) async fn switch(&self, side: Side) -> Result<()> {
+        let _turn = self.turn.lock().await;
+        self.switch_now(side).await
+    }
+
+    /// A whole visit. Cancelled, it goes on to where the storage is with the DUT again.
+    pub(super) async fn visit(&self, purpose: Purpose, cancelled: CancellationToken) -> Result<()> {
+        let _turn = self.turn.lock().await;
+        if cancelled.is_cancelled() {
+            return Err(given_up());
+        }
+        let open = TaskTracker::new();
+        let mut found = None;
+        let visited = match self.switch_now(Side::Host).await {
+            Ok(()) => tokio::select! {
+                biased;
+                done = self.use_there(purpose, &mut found, &open) => done,
+                () = cancelled.cancelled() => Err(given_up()),
+            },
+            Err(error) => Err(error),
+        };
+        // The storage must be idle when it moves.
+        open.close();
+        if timeout(CLOSE_LIMIT, open.wait()).await.is_err() {
+            tracing::warn!("{} is still busy; it moves all the same", self.path().display());
+        }
+        let returned = self.switch_now(Side::Dut).await;
+        // Until now it was locked: udev, which looks at what was written, has to wait.
+        blocking::discard(found);
+        outcome(visited, returned)
+    }
+
+    async fn use_there(
+        &self,
+        purpose: Purpose,
+        found: &mut Option<Arc<Found>>,
+        open: &TaskTracker,
+    ) -> Result<()> {
+        let there = found.insert(Arc::new(self.appeared().await?));
+        match purpose {
+            Purpose::Write { image, bmap } => {
+                let (expected, there) = (self.expected.clone(), Arc::clone(there));
+                let token = open.token();
+                let open = move || expected.open(&there, token).map(Arc::new);
+                let device = blocking::run(&self.doing("open"), OPEN_LIMIT, open).await?;
+                flash::flash(&device, image, bmap, self.settings).await
+            }
+            Purpose::Read { mut sink } => {
+                let what = self.doing("read");
+                let failed = move |error| DriverError::io(what, error);
+                let file = there.file.try_clone().map_err(failed)?;
+                forget_cached(&file);
+                let origin = Origin { file: FileCursor::new(file), _open: open.token() };
+                let name = self.path().display().to_string();
+                let (_, bytes) = copy::read(origin, &mut sink, &name).await?;
+                tracing::info!(bytes, "storage read");
+                sink.shutdown().await.map_err(|error| DriverError::io("send the data", error))
+            }
+        }
+    }
+
+    /// Waits for the device, with a medium in it.
+    async fn appeared(&self) -> Result<Found> {
+        let deadline = Instant::now() + self.patience;
+        let mut told = false;
+        loop {
+            let expected = self.expected.clone();
+            let look = move || Ok(expected.find());
+            let error = match blocking::run(&self.doing("open"), OPEN_LIMIT, look).await? {
+                Ok(found) => return Ok(found),
+                Err(Refused::For(error)) => return Err(error),
+                Err(Refused::NotYet(error)) => error,
+            };
+            if Instant::now() >= deadline {
+                let patience = self.patience;
+                let message =
+                    format!("{error}; it has not appeared on the host within {patience:?}");
+                return Err(DriverError::Timeout(message));
+            }
+            if !std::mem::replace(&mut told, true) {
+                tracing::info!("waiting up to {:?} for {}", self.patience, self.path().display());
+            }
+            sleep(LOOK_INTERVAL).await;
+        }
+    }
+
+    async fn switch_now(&self, side: Side) -> Result<()> {
+        match timeout(SWITCH_LIMIT, self.mux.switch(side)).await {
+            Ok(result) => result,
+            Err(_) => {
+                Err(DriverError::Timeout(format!("{side}: the mux took over {SWITCH_LIMIT:?}")))
+            }
+        }
+    }
+
+    fn path(&self) -> &Path {
+        &self.expected.path
+    }
+
+    fn doing(&self, what: &str) -> String {
+        format!("{what} {}", self.path().display())
+    }
+}
+
+/// A device that is being read.
+struct Origin {
+    file: FileCursor,
+    /// Says when it is closed.
+    _open: TaskTrackerToken,
+}
+
+impl Read for Origin {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.file.read(buffer)
+    }
+}
+
+/// The error of a visit that nobody waits for any more. What is on the storage is undefined.
+fn given_up() -> DriverError {
+    DriverError::Disconnected("the call was given up".into())
+}
+
+/// What a visit has come to, and its way back.
+fn outcome(visited: Result<()>, returned: Result<()>) -> Result<()> {
+    match (visited, returned) {
+        (visited, Ok(())) => visited,
+        (Ok(()), Err(error)) => Err(DriverError::Device(format!(
+            "all is done, but the storage is not connected to the DUT: {error}"
+        ))),
+        (Err(first), Err(error)) => Err(DriverError::Device(format!(
+            "{first}; and the storage is not connected to the DUT: {error}"
+        ))),
+    }
+}
