@@ -7,15 +7,17 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgMatches, Command, value_parser};
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
+use clap::{Arg, ArgMatches, Command, value_parser};
+use serde_json::Value;
 
 use super::client::Client;
-use super::command::{argument, value};
+use super::command::{argument, option, value};
 use super::error::{Error, Result};
 use super::flasher::{self, Image};
 use super::output;
 use super::report::Driver;
-use super::resource::Source;
+use super::resource::{Lent, Source};
 use super::signals::Signals;
 
 /// What to do with a storage mux.
@@ -23,7 +25,11 @@ use super::signals::Signals;
 pub(crate) enum Verb {
     Switch(Side),
     WriteLocalFile(PathBuf),
-    Write(Image),
+    Write {
+        image: Image,
+        /// The image's block map.
+        bmap: Option<Source>,
+    },
     Dump(Image),
 }
 
@@ -55,13 +61,19 @@ pub(crate) fn commands(driver: &Driver, kind: Kind) -> Vec<Command> {
         driver
             .command("write-local-file", "Write a local file, wherever the storage is connected to")
             .arg(file),
-        flasher::write(driver, WRITE_HELP),
+        flasher::write(driver, WRITE_HELP).arg(bmap()),
     ];
     if kind == Kind::Flasher {
-        commands.push(flasher::flash(driver));
+        commands.push(flasher::flash(driver).arg(bmap()));
         commands.push(flasher::dump(driver));
     }
     commands
+}
+
+fn bmap() -> Arg {
+    option("bmap", "FILE")
+        .value_parser(OsStringValueParser::new().map(|text| Source::parse(&text)))
+        .help("The block map of the image, which says what to write and checks it; not all drivers take one")
 }
 
 pub(crate) fn verb(name: &str, matches: &ArgMatches) -> Option<Verb> {
@@ -70,7 +82,9 @@ pub(crate) fn verb(name: &str, matches: &ArgMatches) -> Option<Verb> {
         "dut" => Verb::Switch(Side::Dut),
         "off" => Verb::Switch(Side::Off),
         "write-local-file" => Verb::WriteLocalFile(value(matches, "FILE")),
-        "write" | "flash" => Verb::Write(flasher::image(matches)),
+        "write" | "flash" => {
+            Verb::Write { image: flasher::image(matches), bmap: matches.get_one("bmap").cloned() }
+        }
         "dump" => Verb::Dump(flasher::image(matches)),
         _ => return None,
     })
@@ -84,15 +98,27 @@ pub(crate) async fn perform(client: &Client<'_>, verb: Verb, signals: &mut Signa
             let write = async |handle| client.call("write", vec![handle]).await;
             signals.guard(image.to(client, write)).await.map(drop)
         }
-        Verb::Write(Image { source, compression }) => {
+        Verb::Write { image: Image { source, compression }, bmap } => {
             let image = source.open(compression)?;
-            let write = async |handle| client.call("write", vec![handle]).await;
+            let bmap = bmap.map(|bmap| bmap.open(None)).transpose()?;
+            let write = async |handle| write(client, handle, bmap).await;
             with_host(client, signals, async { image.to(client, write).await.map(drop) }).await
         }
         Verb::Dump(Image { source, compression }) => {
             let output = source.create(compression)?;
             let read = async |handle| client.call("read", vec![handle]).await;
             with_host(client, signals, async { output.to(client, read).await.map(drop) }).await
+        }
+    }
+}
+
+/// Calls `write` with an image and, if there is one, its block map.
+async fn write(client: &Client<'_>, image: Value, bmap: Option<Lent>) -> Result<Value> {
+    match bmap {
+        None => client.call("write", vec![image]).await,
+        Some(bmap) => {
+            let write = async |bmap| client.call("write", vec![image, bmap]).await;
+            Box::pin(bmap.to(client, write)).await
         }
     }
 }

@@ -60,6 +60,24 @@ async fn a_url_is_the_exporters_business() {
 }
 
 #[tokio::test]
+async fn a_block_map_is_lent_beside_its_image() {
+    let bench = Bench::start();
+    fs::write(bench.path("a.bmap"), "<bmap/>").unwrap();
+    let output = bench.run("storage flash http://127.0.0.1/a.img --bmap a.bmap").await;
+    assert_eq!(said(&output), (Some(0), "", ""));
+    assert_eq!(bench.calls(), ["storage.host", "storage.write", "storage.dut"]);
+    let args = lock(&bench.state.args)["storage.write"].clone();
+    assert_eq!(args[0]["url"], "http://127.0.0.1/a.img");
+    assert_eq!(args[1]["kind"], "client_stream");
+    assert_eq!(bench.state.upload.borrow().bytes, b"<bmap/>");
+
+    let output = bench.run("storage flash http://127.0.0.1/a.img --bmap no.bmap").await;
+    let words = "Error: no.bmap: No such file or directory (os error 2)\n";
+    assert_eq!(said(&output), (Some(1), "", words));
+    assert_eq!(bench.calls().len(), 3, "nothing is switched for a map that is missing");
+}
+
+#[tokio::test]
 async fn what_a_hook_writes_ends_up_at_the_dut() {
     for driver in ["mux", "storage"] {
         let bench = Bench::start();

@@ -111,6 +111,11 @@ fn an_image_has_many_spellings() {
         assert_eq!(parsed(line), written);
     }
     assert_eq!(parsed("mux write a.img").1, written.1);
+    assert_eq!(
+        parsed("sd flash a.img --bmap a.bmap").1,
+        "Storage(Write { image: Image { source: File(\"a.img\"), compression: None }, \
+         bmap: Some(File(\"a.bmap\")) })"
+    );
     let (_, flashed) = parsed("flasher flash -t boot:a.img -t root:http://h/b --compression xz");
     assert_eq!(
         flashed,
