@@ -1,6 +1,7 @@
 //! What is measured, in the order of the table: one file a theme.
 
 mod calls;
+mod devices;
 mod hooks;
 mod j;
 mod leases;
@@ -50,16 +51,13 @@ pub(super) static ALL: &[Measurement] = &[
     hooks::STOP,
     transfers::TRANSFER,
     transfers::FLASH,
+    devices::DEVICE,
     leases::LEASE,
     leases::LEASES,
 ];
 
 /// Rows that have to wait for a part of Hilt, and for which.
 pub(super) static NOT_YET: &[(&str, &str)] = &[
-    (
-        "upload 256 MiB to a block device, flash 1 GiB with verification",
-        "waits for a driver that writes to block devices; `flash` measures the way to a file",
-    ),
     (
         "each further exporter in the process, 100 exporters in one process",
         "waits for `hilt run` with several configurations",
