@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 /// How long anything may take before a trial gives up on it. Generous: the machine may be busy, and
 /// a wait that succeeds costs nothing.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits for `event`, and fails by saying that `awaited` did not happen in time.
 pub(crate) async fn patiently<T>(awaited: &str, event: impl Future<Output = T>) -> Result<T> {

@@ -118,7 +118,7 @@ async fn write(client: &Client<'_>, image: Value, bmap: Option<Lent>) -> Result<
         None => client.call("write", vec![image]).await,
         Some(bmap) => {
             let write = async |bmap| client.call("write", vec![image, bmap]).await;
-            bmap.to(client, write).await
+            Box::pin(bmap.to(client, write)).await
         }
     }
 }

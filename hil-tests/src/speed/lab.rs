@@ -16,6 +16,8 @@ use crate::subject::{Exporter, Subject};
 pub(super) struct Lab {
     prepared: Prepared,
     rounds: usize,
+    /// The size of an image for a device, in MiB.
+    pub(super) image: u32,
 }
 
 /// How long a rate is measured in one round.
@@ -23,7 +25,8 @@ pub(super) const WHILE: Duration = Duration::from_millis(600);
 
 impl Lab {
     pub(super) const fn new(prepared: Prepared, quick: bool) -> Self {
-        Self { prepared, rounds: if quick { 3 } else { 7 } }
+        let (rounds, image) = if quick { (3, 256) } else { (7, 1024) };
+        Self { prepared, rounds, image }
     }
 
     /// The subjects in turn, round by round; each is the first, the second and the last equally

@@ -1,6 +1,7 @@
 //! What is measured, in the order of the table: one file a theme.
 
 mod calls;
+mod devices;
 mod history;
 mod hooks;
 mod j;
@@ -51,6 +52,7 @@ pub(super) static ALL: &[Measurement] = &[
     hooks::STOP,
     transfers::TRANSFER,
     transfers::FLASH,
+    devices::DEVICE,
     leases::LEASE,
     leases::LEASES,
     history::HISTORY,
@@ -58,10 +60,6 @@ pub(super) static ALL: &[Measurement] = &[
 
 /// Rows that have to wait for a part of Hilt, and for which.
 pub(super) static NOT_YET: &[(&str, &str)] = &[
-    (
-        "upload 256 MiB to a block device, flash 1 GiB with verification",
-        "waits for a driver that writes to block devices; `flash` measures the way to a file",
-    ),
     (
         "each further exporter in the process, 100 exporters in one process",
         "waits for `hilt run` with several configurations",

@@ -1,7 +1,7 @@
 //! Images on their way: to a mocked storage mux, which keeps them in a file, and back.
 
 use std::io::{Read as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
@@ -104,7 +104,7 @@ async fn flash(lab: &Lab) -> Result<Vec<Samples>> {
     let mut zstd = Samples::of(&FLASH_ZSTD);
     let mut memory = Samples::of(&FLASH_MEMORY);
     let benches = lab.benches()?;
-    let file = compressed(&benches[Subject::Bare]).await?;
+    let file = compressed(&benches[Subject::Bare], SIZE).await?;
     let image: Vec<_> = std::fs::read(&file)?.chunks(CHUNK).map(Bytes::copy_from_slice).collect();
     let exporters = Exporters::start(&benches, |_| DEVICES.to_owned()).await?;
     for subject in lab.turns() {
@@ -151,13 +151,13 @@ fn warm_page_cache() -> Result<()> {
 }
 
 /// Bytes that nothing can compress.
-fn noise(count: usize) -> Result<Bytes> {
+pub(super) fn noise(count: usize) -> Result<Bytes> {
     let mut noise = vec![0; count];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut noise)?;
     Ok(noise.into())
 }
 
-async fn upload(
+pub(super) async fn upload(
     client: &Client,
     uuid: &str,
     chunks: Vec<Bytes>,
@@ -191,14 +191,14 @@ async fn download(client: &Client, uuid: &str) -> Result<usize> {
     Ok(bytes)
 }
 
-/// An image of which every other piece is noise, compressed.
-async fn compressed(bench: &Bench) -> Result<std::path::PathBuf> {
+/// An image of `size` bytes of which every other piece is noise, compressed.
+pub(super) async fn compressed(bench: &Bench, size: usize) -> Result<PathBuf> {
     const PIECE: usize = 64 * 1024;
     let mut piece = noise(PIECE)?.to_vec();
     piece.resize(2 * PIECE, 0);
     let plain = bench.write("plain", [])?;
     let mut file = std::fs::File::create(&plain)?;
-    for _ in 0..SIZE / piece.len() {
+    for _ in 0..size / piece.len() {
         file.write_all(&noise(PIECE)?)?;
         file.write_all(&[0; PIECE])?;
     }
