@@ -96,7 +96,7 @@ pub mod composite;
 pub mod driver;
 pub mod encoding;
 pub mod error;
-mod http;
+pub mod http;
 pub mod network;
 pub mod number;
 pub mod power;
@@ -111,7 +111,7 @@ pub mod stream;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tree;
-mod usb;
+pub mod usb;
 
 pub use args::Args;
 pub use driver::{Call, Driver, Method, Resources, Shape};

@@ -34,7 +34,7 @@
 //! | [`web`] | the history of hooks, over HTTP |
 //! | [`service_manager`] | what systemd is told |
 //! | [`wire`] | the protocol's messages and values |
-//! | [`logging`], [`shutdown`], [`tls`], [`secret`](drivers::secret) | what their names say |
+//! | [`logging`], [`shutdown`], [`tls`], [`secret`] | what their names say |
 //! | [`cli`], [`demo`] | `hilt`: one file a subcommand |
 //! | [`j`] | the `j` client; it shares only the wire with the rest |
 //!
