@@ -189,6 +189,7 @@ Commands:
   on      Give it juice
   read    Read power measurements
   rescue  Power on into the rescue mode
+  status  Tell whether it is on, off or partial
 ";
     assert_eq!(help("power --help"), expected);
     assert_eq!(help("power"), expected);
