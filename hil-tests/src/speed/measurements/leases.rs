@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 use exporter::wire::ExporterStatus;
+use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
 use super::hooks::fork_and_exec;
@@ -103,6 +104,9 @@ pub(super) async fn several(exporter: Start<'_>) -> Result<(f64, f64)> {
         ends.push((available - ended).as_secs_f64() * 1e3);
         starts.push(available.elapsed().as_secs_f64() * 1e3);
     }
+    // The next one may go on in its state directory.
+    exporter.signal(Signal::SIGTERM)?;
+    exporter.ends().await?;
     Ok((median(ends), median(starts)))
 }
 
