@@ -199,10 +199,11 @@ async fn a_changed_script_is_applied_at_the_end_of_the_lease_without_a_restart()
     let power = |script| exported(&driver("power", &hooks(&[("preUpdate", script)])));
     let bench = Bench::new(&power("echo one >> $DIR/done"));
     let mut exporter = applied(&bench).await;
+    let mut client = exporter.in_use().await;
     bench.configure(&power("echo another >> $DIR/done"));
     assert!(bench.hilt(&["reload", "bench"]).status.success());
     assert_eq!(events(&bench), [""; 0], "somebody has the bench");
-    exporter.client().await.unwrap().end_session(EndSessionRequest {}).await.unwrap();
+    client.end_session(EndSessionRequest {}).await.unwrap();
     bench.written("done", "another").await;
     exporter.wait_for(ExporterStatus::LeaseReady).await;
     assert_eq!(events(&bench), ["preUpdate"]);
