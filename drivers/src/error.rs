@@ -77,6 +77,23 @@ impl DriverError {
             _ => Self::Io { context, source },
         }
     }
+
+    /// Whether the device may just not be there yet, so that it helps to wait. One that has just
+    /// appeared belongs to root for a moment, until udev has given it to its group.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::NotFound(_) | Self::PermissionDenied(_) => true,
+            Self::NoSuchMethod(_)
+            | Self::WrongShape { .. }
+            | Self::InvalidArgument(_)
+            | Self::Unsupported(_)
+            | Self::Busy(_)
+            | Self::Timeout(_)
+            | Self::Disconnected(_)
+            | Self::Io { .. }
+            | Self::Device(_) => false,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ pub(super) async fn open(
         };
         let changes = blocking::run(&format!("watch for {path}"), OPEN_LIMIT, watch).await?;
         let error = match attempt(path, line, claim).await {
-            Err(error) if may_pass(&error) => error,
+            Err(error) if error.may_pass() => error,
             outcome => return outcome,
         };
         if timeout_at(deadline, changed(changes)).await.is_err() {
@@ -52,23 +52,6 @@ async fn attempt(path: &str, line: Line, claim: &Claim) -> Result<Device> {
     let (path, claim) = (path.to_owned(), Claim::clone(claim));
     let tty = blocking::run(&what, OPEN_LIMIT, move || Tty::open(&path, line, &claim)).await?;
     Device::tty(tty).map_err(|error| DriverError::io(what, error))
-}
-
-/// Whether it may help to go on waiting. A device that has just appeared belongs to root for a
-/// moment, until udev has given it to its group.
-fn may_pass(error: &DriverError) -> bool {
-    match error {
-        DriverError::NotFound(_) | DriverError::PermissionDenied(_) => true,
-        DriverError::NoSuchMethod(_)
-        | DriverError::WrongShape { .. }
-        | DriverError::InvalidArgument(_)
-        | DriverError::Unsupported(_)
-        | DriverError::Busy(_)
-        | DriverError::Timeout(_)
-        | DriverError::Disconnected(_)
-        | DriverError::Io { .. }
-        | DriverError::Device(_) => false,
-    }
 }
 
 /// Waits for a change that [`watch`] watches for.

@@ -11,7 +11,8 @@ use super::connection::{Connection, Libusb, Open};
 use super::listing::{Plugged, Wanted, plugged};
 use crate::{DriverError, Result, blocking};
 
-/// How soon to look again for a device that is not there.
+/// How soon to look again for a device that is not there. Nothing in sysfs tells of a change, and
+/// what udev announces does not reach a container.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// The devices of a host.
@@ -140,22 +141,9 @@ impl Drop for Device {
     }
 }
 
-/// Whether an error means that the device is not there. One that has just been plugged in belongs to
-/// root for a moment, until udev has given it to its group.
+/// Whether an error means that the device is not there, not yet or not any more.
 fn is_away(error: &DriverError) -> bool {
-    match error {
-        DriverError::NotFound(_)
-        | DriverError::Disconnected(_)
-        | DriverError::PermissionDenied(_) => true,
-        DriverError::NoSuchMethod(_)
-        | DriverError::WrongShape { .. }
-        | DriverError::InvalidArgument(_)
-        | DriverError::Unsupported(_)
-        | DriverError::Busy(_)
-        | DriverError::Timeout(_)
-        | DriverError::Io { .. }
-        | DriverError::Device(_) => false,
-    }
+    error.may_pass() || matches!(error, DriverError::Disconnected(_))
 }
 
 /// What a panic of somebody else left behind is closed and opened again anyway.
