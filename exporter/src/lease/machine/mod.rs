@@ -19,11 +19,13 @@
 //! ```
 //!
 //! No clock, no I/O, no task: events come in, effects go out, and what has happened meanwhile is
-//! data in the state. Only [`super::actor`] owns a [`Machine`]. The states of a lease are in
-//! `tenancy`, those without one in `vacancy`, and what of them outlives a crash in [`journal`].
+//! data in the state. Only [`super::actor`] owns a [`Machine`]. What comes from outside is in `orders`;
+//! how work goes on when its effect is answered, in `tenancy` with a lease and in `vacancy` without;
+//! and what of all that outlives a crash, in [`journal`].
 
 mod event;
 pub mod journal;
+mod orders;
 mod state;
 mod tenancy;
 mod vacancy;
@@ -133,22 +135,24 @@ impl Machine {
         if event.epoch().is_some_and(|epoch| epoch != self.epoch) {
             return Vec::new();
         }
-        if let Event::Changed(changes) = event {
-            self.changes = self.changes.max(Some(changes));
-        }
         // `Stopped` only stands in while the state is on its way to the next.
-        let (state, effects) = match std::mem::replace(&mut self.state, State::Stopped) {
-            State::Idle => self.idle(event),
-            State::Opening(tenancy, ending) => self.opening(tenancy, ending, event),
-            State::BeforeHook(lease, ending) => self.before_hook(lease, ending, event),
-            State::Ready(tenancy) => self.ready(tenancy, &event),
-            State::Failing(tenancy, rest) => self.failing(tenancy, rest, &event),
-            State::AfterHook(tenancy, rest) => self.after_hook(tenancy, rest, event),
-            State::Closing(lease, rest) => self.closing(lease, rest, &event),
-            State::Releasing(lease, rest) => self.releasing(lease, rest, &event),
-            State::Quarantined(quarantine) => self.quarantined_by(quarantine, &event),
-            State::Maintaining(work, quarantine) => self.maintaining(work, quarantine, event),
-            State::Stopped => (State::Stopped, Vec::new()),
+        let state = std::mem::replace(&mut self.state, State::Stopped);
+        let (state, effects) = match event {
+            Event::Assigned(lease) => self.assigned(state, lease),
+            Event::Ended(reason) => self.ended(state, reason),
+            Event::Stop(farewell) => self.told_to_go(state, farewell),
+            Event::Changed(changes) => self.changed(state, changes),
+            Event::RepairDue => self.repair_due(state),
+            Event::Reinstated => self.reinstated(state),
+            // Each of these answers an effect, and only the state that had it waits for the answer.
+            Event::Opened(_) => self.opened(state),
+            Event::OpenFailed(_, reason) => self.unopened(state, &reason),
+            Event::HookDone(_, Phase::Before, verdict) => self.before_done(state, verdict),
+            Event::HookDone(_, Phase::After, verdict) => self.after_done(state, verdict),
+            Event::Shown(_) => self.shown(state),
+            Event::Closed(_) => self.closed(state),
+            Event::Released(_) => self.released(state),
+            Event::Maintained(_, result) => self.maintained(state, result),
         };
         self.state = state;
         effects
@@ -158,6 +162,11 @@ impl Machine {
         self.epoch = Epoch(self.epoch.0 + 1);
         self.epoch
     }
+}
+
+/// No effects.
+fn stay(state: State) -> Step {
+    (state, Vec::new())
 }
 
 fn publish(status: Status, text: impl Into<String>) -> Effect {

@@ -1,10 +1,10 @@
-//! The states in which the bench has a lease.
+//! The states in which the bench has a lease: what follows when each is done.
 
 use super::super::Lease;
 use super::super::status::Status;
 use super::{
-    Cause, Effect, EndReason, Ending, Event, Fate, Health, Machine, Parting, Phase, Prepared,
-    Quarantine, Rest, State, Step, Tenancy, Then, Verdict, publish,
+    Cause, Effect, EndReason, Ending, Fate, Health, Machine, Parting, Prepared, Quarantine, Rest,
+    State, Step, Tenancy, Then, Verdict, publish, stay,
 };
 
 /// Starts the explanation of a status after a hook that failed with `onFailure: warn`. Clients of
@@ -17,67 +17,30 @@ impl Machine {
         (State::Opening(tenancy, ending), vec![open])
     }
 
-    pub(super) fn opening(
-        &mut self,
-        tenancy: Tenancy,
-        ending: Option<Ending>,
-        event: Event,
-    ) -> Step {
-        match event {
-            Event::Opened(_) => self.opened(tenancy, ending),
-            Event::OpenFailed(_, reason) => self.unopened(tenancy, ending, &reason),
-            Event::Ended(reason) => {
-                (State::Opening(tenancy, Some(Ending::ended(ending, reason))), Vec::new())
-            }
-            Event::Stop(farewell) => {
-                (State::Opening(tenancy, Some(Ending::leaving(ending, farewell))), Vec::new())
-            }
-            Event::Assigned(_)
-            | Event::HookDone(..)
-            | Event::Shown(_)
-            | Event::Closed(_)
-            | Event::Released(_)
-            | Event::Changed(_)
-            | Event::RepairDue
-            | Event::Reinstated
-            | Event::Maintained(..) => (State::Opening(tenancy, ending), Vec::new()),
+    pub(super) fn opened(&mut self, state: State) -> Step {
+        let State::Opening(tenancy, ending) = state else { return stay(state) };
+        if tenancy.prepared != Prepared::NotYet {
+            return match ending {
+                None => ready(tenancy.lease, tenancy.prepared, READY),
+                Some(ending) => self.end(tenancy, ending),
+            };
         }
-    }
-
-    fn opened(&mut self, tenancy: Tenancy, ending: Option<Ending>) -> Step {
-        match (tenancy.prepared, ending) {
-            (Prepared::NotYet, None) if self.plan.before => {
+        match ending {
+            // Nothing has been set up, so there is nothing for an afterLease hook to clean up.
+            Some(ending) => self.close(tenancy.lease, ending.rest(Health::Untried)),
+            None if self.plan.before => {
                 let effects = vec![
                     publish(Status::BeforeLeaseHook, "Running beforeLease hook"),
                     Effect::RunBefore(self.epoch),
                 ];
                 (State::BeforeHook(tenancy.lease, None), effects)
             }
-            (Prepared::NotYet, None) => ready(tenancy.lease, Prepared::Unasked, READY),
-            // Nothing has been set up, so there is nothing for an afterLease hook to clean up.
-            (Prepared::NotYet, Some(ending)) => {
-                self.close(tenancy.lease, ending.rest(Health::Untried))
-            }
-            (
-                Prepared::Unasked
-                | Prepared::Passed
-                | Prepared::Warned
-                | Prepared::Failed
-                | Prepared::Cancelled,
-                None,
-            ) => ready(tenancy.lease, tenancy.prepared, READY),
-            (
-                Prepared::Unasked
-                | Prepared::Passed
-                | Prepared::Warned
-                | Prepared::Failed
-                | Prepared::Cancelled,
-                Some(ending),
-            ) => self.end(tenancy, ending),
+            None => ready(tenancy.lease, Prepared::Unasked, READY),
         }
     }
 
-    fn unopened(&mut self, tenancy: Tenancy, ending: Option<Ending>, reason: &str) -> Step {
+    pub(super) fn unopened(&mut self, state: State, reason: &str) -> Step {
+        let State::Opening(tenancy, ending) = state else { return stay(state) };
         let reason = format!("bench not usable: {reason}");
         if tenancy.prepared != Prepared::NotYet && self.plan.after {
             let ended = Ending::ended(ending, EndReason::Failed);
@@ -96,36 +59,8 @@ impl Machine {
         (State::Releasing(tenancy.lease, rest), effects)
     }
 
-    pub(super) fn before_hook(
-        &mut self,
-        lease: Lease,
-        ending: Option<Ending>,
-        event: Event,
-    ) -> Step {
-        match event {
-            Event::HookDone(_, Phase::Before, verdict) => self.before_done(lease, ending, verdict),
-            Event::Ended(reason) => {
-                (State::BeforeHook(lease, Some(Ending::ended(ending, reason))), Vec::new())
-            }
-            Event::Stop(farewell) => {
-                let ending = Ending::leaving(ending, farewell);
-                (State::BeforeHook(lease, Some(ending)), vec![Effect::CancelHook])
-            }
-            Event::Assigned(_)
-            | Event::Opened(_)
-            | Event::OpenFailed(..)
-            | Event::HookDone(_, Phase::After, _)
-            | Event::Shown(_)
-            | Event::Closed(_)
-            | Event::Released(_)
-            | Event::Changed(_)
-            | Event::RepairDue
-            | Event::Reinstated
-            | Event::Maintained(..) => (State::BeforeHook(lease, ending), Vec::new()),
-        }
-    }
-
-    fn before_done(&mut self, lease: Lease, ending: Option<Ending>, verdict: Verdict) -> Step {
+    pub(super) fn before_done(&mut self, state: State, verdict: Verdict) -> Step {
+        let State::BeforeHook(lease, ending) = state else { return stay(state) };
         match (verdict, ending) {
             (Verdict::Passed, None) => ready(lease, Prepared::Passed, READY),
             (Verdict::Warned(text), None) => {
@@ -170,44 +105,13 @@ impl Machine {
         (state, effects)
     }
 
-    pub(super) fn failing(&mut self, tenancy: Tenancy, rest: Rest, event: &Event) -> Step {
-        match event {
-            Event::Shown(_) => self.run_after(tenancy, rest, false),
-            Event::Stop(farewell) => (State::Failing(tenancy, rest.leave(*farewell)), Vec::new()),
-            Event::Assigned(_)
-            | Event::Opened(_)
-            | Event::OpenFailed(..)
-            | Event::HookDone(..)
-            | Event::Ended(_)
-            | Event::Closed(_)
-            | Event::Released(_)
-            | Event::Changed(_)
-            | Event::RepairDue
-            | Event::Reinstated
-            | Event::Maintained(..) => (State::Failing(tenancy, rest), Vec::new()),
-        }
-    }
-
-    pub(super) fn ready(&mut self, tenancy: Tenancy, event: &Event) -> Step {
-        match event {
-            Event::Ended(reason) => self.end(tenancy, Ending::ended(None, *reason)),
-            Event::Stop(farewell) => self.end(tenancy, Ending::leaving(None, *farewell)),
-            Event::Assigned(_)
-            | Event::Opened(_)
-            | Event::OpenFailed(..)
-            | Event::HookDone(..)
-            | Event::Shown(_)
-            | Event::Closed(_)
-            | Event::Released(_)
-            | Event::Changed(_)
-            | Event::RepairDue
-            | Event::Reinstated
-            | Event::Maintained(..) => (State::Ready(tenancy), Vec::new()),
-        }
+    pub(super) fn shown(&mut self, state: State) -> Step {
+        let State::Failing(tenancy, rest) = state else { return stay(state) };
+        self.run_after(tenancy, rest, false)
     }
 
     /// Ends a lease whose client has had the bench, or may have had it.
-    fn end(&mut self, tenancy: Tenancy, ending: Ending) -> Step {
+    pub(super) fn end(&mut self, tenancy: Tenancy, ending: Ending) -> Step {
         let preemption = ending.is_preemption();
         let mut rest = ending.rest(Health::Good);
         if preemption {
@@ -229,28 +133,8 @@ impl Machine {
         (State::AfterHook(tenancy, rest), effects)
     }
 
-    pub(super) fn after_hook(&mut self, tenancy: Tenancy, rest: Rest, event: Event) -> Step {
-        match event {
-            Event::HookDone(_, Phase::After, verdict) => {
-                self.after_done(tenancy.lease, rest, verdict)
-            }
-            Event::Stop(farewell) => (State::AfterHook(tenancy, rest.leave(farewell)), Vec::new()),
-            Event::Assigned(_)
-            | Event::Opened(_)
-            | Event::OpenFailed(..)
-            | Event::HookDone(_, Phase::Before, _)
-            | Event::Ended(_)
-            | Event::Shown(_)
-            | Event::Closed(_)
-            | Event::Released(_)
-            | Event::Changed(_)
-            | Event::RepairDue
-            | Event::Reinstated
-            | Event::Maintained(..) => (State::AfterHook(tenancy, rest), Vec::new()),
-        }
-    }
-
-    fn after_done(&mut self, lease: Lease, rest: Rest, verdict: Verdict) -> Step {
+    pub(super) fn after_done(&mut self, state: State, verdict: Verdict) -> Step {
+        let State::AfterHook(Tenancy { lease, .. }, rest) = state else { return stay(state) };
         let (message, rest) = match verdict {
             Verdict::Passed | Verdict::Cancelled => return self.close(lease, rest),
             Verdict::Warned(text) => {
@@ -305,57 +189,26 @@ impl Machine {
         Rest { health, ..rest }
     }
 
-    pub(super) fn closing(&mut self, lease: Lease, rest: Rest, event: &Event) -> Step {
-        match event {
-            Event::Closed(_) => {
-                let fate = match rest.reason {
-                    EndReason::Failed => Fate::Failed,
-                    EndReason::Released
-                    | EndReason::Expired
-                    | EndReason::Disconnected
-                    | EndReason::ExporterStopping => Fate::Served,
-                };
-                let release = Effect::ReleaseLease(self.epoch, lease.clone(), fate);
-                (State::Releasing(lease, rest), vec![release])
-            }
-            Event::Stop(farewell) => (State::Closing(lease, rest.leave(*farewell)), Vec::new()),
-            Event::Assigned(_)
-            | Event::Opened(_)
-            | Event::OpenFailed(..)
-            | Event::HookDone(..)
-            | Event::Ended(_)
-            | Event::Shown(_)
-            | Event::Released(_)
-            | Event::Changed(_)
-            | Event::RepairDue
-            | Event::Reinstated
-            | Event::Maintained(..) => (State::Closing(lease, rest), Vec::new()),
-        }
+    pub(super) fn closed(&mut self, state: State) -> Step {
+        let State::Closing(lease, rest) = state else { return stay(state) };
+        let fate = match rest.reason {
+            EndReason::Failed => Fate::Failed,
+            EndReason::Released
+            | EndReason::Expired
+            | EndReason::Disconnected
+            | EndReason::ExporterStopping => Fate::Served,
+        };
+        let release = Effect::ReleaseLease(self.epoch, lease.clone(), fate);
+        (State::Releasing(lease, rest), vec![release])
     }
 
-    pub(super) fn releasing(&mut self, lease: Lease, rest: Rest, event: &Event) -> Step {
-        match event {
-            Event::Released(_) => {
-                let Rest { health, then, .. } = rest;
-                let quarantine = match health {
-                    Health::Untried | Health::Good | Health::Bad(_) => None,
-                    Health::Unusable(reason) => Some(Quarantine::new(reason, Cause::Leases)),
-                };
-                self.leave(quarantine, then)
-            }
-            Event::Stop(farewell) => (State::Releasing(lease, rest.leave(*farewell)), Vec::new()),
-            Event::Assigned(_)
-            | Event::Opened(_)
-            | Event::OpenFailed(..)
-            | Event::HookDone(..)
-            | Event::Ended(_)
-            | Event::Shown(_)
-            | Event::Closed(_)
-            | Event::Changed(_)
-            | Event::RepairDue
-            | Event::Reinstated
-            | Event::Maintained(..) => (State::Releasing(lease, rest), Vec::new()),
-        }
+    pub(super) fn released(&mut self, state: State) -> Step {
+        let State::Releasing(_, Rest { health, then, .. }) = state else { return stay(state) };
+        let quarantine = match health {
+            Health::Untried | Health::Good | Health::Bad(_) => None,
+            Health::Unusable(reason) => Some(Quarantine::new(reason, Cause::Leases)),
+        };
+        self.leave(quarantine, then)
     }
 
     /// Goes on without a lease.

@@ -1,9 +1,9 @@
-//! The states in which nobody has the bench.
+//! The states in which nobody has the bench: what follows when each is done.
 
 use super::super::status::Status;
 use super::{
-    Cause, Changes, Effect, Ending, Event, Farewell, Machine, Prepared, Quarantine, State, Step,
-    Task, Tenancy, Then, Work, publish,
+    Cause, Changes, Effect, Ending, Farewell, Machine, Quarantine, State, Step, Task, Then, Work,
+    publish, stay,
 };
 
 impl Machine {
@@ -59,7 +59,7 @@ impl Machine {
         (State::Maintaining(Work::Apply(None), quarantine), effects)
     }
 
-    fn bid_farewell(
+    pub(super) fn bid_farewell(
         &mut self,
         farewell: Farewell,
         code: u8,
@@ -80,7 +80,7 @@ impl Machine {
     }
 
     /// Takes the bench into service again; what it still owes comes first.
-    fn reinstate(&mut self, quarantine: Quarantine) -> Step {
+    pub(super) fn reinstate(&mut self, quarantine: Quarantine) -> Step {
         self.failures = 0;
         match (quarantine.cause, quarantine.owed) {
             // It is in order as soon as the drivers are what they should be.
@@ -94,95 +94,8 @@ impl Machine {
         }
     }
 
-    pub(super) fn idle(&mut self, event: Event) -> Step {
-        match event {
-            Event::Assigned(lease) => {
-                self.open(Tenancy { lease, prepared: Prepared::NotYet }, None)
-            }
-            Event::Changed(changes) => self.apply(None, changes),
-            Event::Stop(farewell) => self.bid_farewell(farewell, 0, None),
-            Event::Opened(_)
-            | Event::OpenFailed(..)
-            | Event::HookDone(..)
-            | Event::Ended(_)
-            | Event::Shown(_)
-            | Event::Closed(_)
-            | Event::Released(_)
-            | Event::RepairDue
-            | Event::Reinstated
-            | Event::Maintained(..) => (State::Idle, Vec::new()),
-        }
-    }
-
-    pub(super) fn quarantined_by(&mut self, quarantine: Quarantine, event: &Event) -> Step {
-        match event {
-            Event::RepairDue if self.plan.repair => {
-                let text = format!("Repairing the bench; {}", quarantine.reason);
-                let effects = vec![
-                    publish(Status::BeforeLeaseHook, text),
-                    Effect::Maintain(self.next_epoch(), Task::Repair),
-                ];
-                (State::Maintaining(Work::Repair(None), Some(quarantine)), effects)
-            }
-            Event::Reinstated => self.reinstate(quarantine),
-            Event::Changed(changes) => self.apply(Some(quarantine), *changes),
-            Event::Stop(farewell) => self.bid_farewell(*farewell, 0, Some(quarantine)),
-            Event::RepairDue
-            | Event::Assigned(_)
-            | Event::Opened(_)
-            | Event::OpenFailed(..)
-            | Event::HookDone(..)
-            | Event::Ended(_)
-            | Event::Shown(_)
-            | Event::Closed(_)
-            | Event::Released(_)
-            | Event::Maintained(..) => (State::Quarantined(quarantine), Vec::new()),
-        }
-    }
-
-    pub(super) fn maintaining(
-        &mut self,
-        work: Work,
-        quarantine: Option<Quarantine>,
-        event: Event,
-    ) -> Step {
-        match event {
-            Event::Maintained(_, result) => self.maintained(work, quarantine, result),
-            Event::Stop(farewell) => {
-                let (work, effects) = work.leave(farewell);
-                (State::Maintaining(work, quarantine), effects)
-            }
-            Event::Reinstated => {
-                let quarantine =
-                    quarantine.map(|quarantine| Quarantine { lifted: true, ..quarantine });
-                let effects = match (work, &quarantine) {
-                    // Nobody needs what it would find out.
-                    (Work::Repair(_), Some(_)) => vec![Effect::CancelHook],
-                    (Work::Repair(_), None) | (Work::Apply(_) | Work::Farewell(..), _) => {
-                        Vec::new()
-                    }
-                };
-                (State::Maintaining(work, quarantine), effects)
-            }
-            Event::Assigned(_)
-            | Event::Opened(_)
-            | Event::OpenFailed(..)
-            | Event::HookDone(..)
-            | Event::Ended(_)
-            | Event::Shown(_)
-            | Event::Closed(_)
-            | Event::Released(_)
-            | Event::Changed(_)
-            | Event::RepairDue => (State::Maintaining(work, quarantine), Vec::new()),
-        }
-    }
-
-    fn maintained(
-        &mut self,
-        work: Work,
-        quarantine: Option<Quarantine>,
-        result: Result<(), String>,
-    ) -> Step {
+    pub(super) fn maintained(&mut self, state: State, result: Result<(), String>) -> Step {
+        let State::Maintaining(work, quarantine) = state else { return stay(state) };
         let is_lifted = quarantine.as_ref().is_some_and(|quarantine| quarantine.lifted);
         let quarantine = quarantine.map(|quarantine| Quarantine { lifted: false, ..quarantine });
         let (leaving, quarantine, is_good) = match (work, result) {
