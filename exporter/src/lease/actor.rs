@@ -260,9 +260,7 @@ impl Actor {
             Effect::RunBefore(_) => Some(Turn::Before),
             // The exporter's own hooks come first.
             Effect::RunAfter(_, Parting { preemption: true, .. }) => None,
-            Effect::RunAfter(_, Parting { reason, prepared, .. }) => {
-                Some(Turn::After { reason: *reason, prepared: *prepared })
-            }
+            Effect::RunAfter(_, parting) => Some(Turn::after(*parting)),
             Effect::OpenSession(..)
             | Effect::CancelHook
             | Effect::Publish(..)
@@ -283,8 +281,10 @@ impl Actor {
     fn perform(&mut self, effect: Effect) -> Option<u8> {
         match effect {
             Effect::OpenSession(epoch, lease) => self.open(epoch, lease),
-            Effect::RunBefore(epoch) => self.run_before(epoch),
-            Effect::RunAfter(epoch, parting) => self.run_after(epoch, parting),
+            Effect::RunBefore(epoch) => self.run_hook(epoch, Turn::Before, false),
+            Effect::RunAfter(epoch, parting) => {
+                self.run_hook(epoch, Turn::after(parting), parting.preemption);
+            }
             Effect::CancelHook => self.hook_stop.asked.cancel(),
             Effect::Publish(status, message) => {
                 tracing::info!(%status, "{status}: {message}");
@@ -327,29 +327,22 @@ impl Actor {
         );
     }
 
-    fn run_before(&mut self, epoch: Epoch) {
+    /// Runs a lease's hook; the exporter's own come first where it is preempted.
+    fn run_hook(&mut self, epoch: Epoch, turn: Turn, preemption: bool) {
         let Some(session) = self.session.clone() else { return };
-        let (recorded, begun) = (self.recorded(Phase::Before), self.begun.take());
+        let (recorded, begun) = (self.recorded(turn.phase()), self.begun.take());
         let (lifecycle, stop) = (self.lifecycle.clone(), self.new_stop());
         self.spawn(async move {
             let report = match recorded {
                 Some(report) => report,
-                None => lifecycle.before(&session, begun, &stop).await,
+                None => {
+                    if preemption {
+                        lifecycle.preempt(&session, &stop).await;
+                    }
+                    lifecycle.run(turn, &session, begun, &stop).await
+                }
             };
-            Done::Hook(epoch, Phase::Before, report)
-        });
-    }
-
-    fn run_after(&mut self, epoch: Epoch, parting: Parting) {
-        let Some(session) = self.session.clone() else { return };
-        let (recorded, begun) = (self.recorded(Phase::After), self.begun.take());
-        let (lifecycle, stop) = (self.lifecycle.clone(), self.new_stop());
-        self.spawn(async move {
-            let report = match recorded {
-                Some(report) => report,
-                None => lifecycle.after(&session, parting, begun, &stop).await,
-            };
-            Done::Hook(epoch, Phase::After, report)
+            Done::Hook(epoch, turn.phase(), report)
         });
     }
 

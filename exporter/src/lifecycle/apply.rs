@@ -10,22 +10,25 @@
 //! that fails is reported. A change that a crash cuts off is made again, without those of its hooks
 //! that have come to their end.
 
+mod failure;
+mod in_use;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashSet;
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use drivers::Tree;
 use drivers::tree::{Rebuilt, TreeError};
 use hooks::Stop;
 
+pub use self::failure::{Consequence, Failure};
+use self::in_use::InUse;
 use super::changes::{Change, plan};
 use super::definition::Definition;
 use super::environment::{Facts, Scene};
-use super::execution::{Executor, Hook, Surroundings, failure, tell};
-use super::shape::{self, Definitions, Nodes};
+use super::execution::{Executor, Hook, Surroundings, success, tell};
+use super::shape::{self, Definitions};
 use crate::config::Config;
 use crate::config::export::Stage;
 use crate::lease::machine::Changes;
@@ -39,88 +42,6 @@ use crate::store::{AppliedDriver, DoneStage, HookEvent, Store, Subject, Write};
 pub struct Drivers {
     in_use: Arc<Mutex<InUse>>,
     store: Store,
-}
-
-#[derive(Debug, Default)]
-struct InUse {
-    definitions: Definitions,
-    /// Drivers that are in the tree from the start, so that clients know of them, but are still to
-    /// be installed.
-    expected: Definitions,
-    /// The hooks that need not be run again, of changes that a crash has cut off.
-    done: Vec<DoneStage>,
-    /// What the tree was last built of, and its description.
-    shape: Nodes,
-    description: Option<String>,
-}
-
-impl InUse {
-    /// Notes what of this is still to be installed.
-    fn expect(&mut self, wanted: Definitions) {
-        self.expected = wanted;
-        self.expected.retain(|path, _| !self.definitions.contains_key(path));
-    }
-
-    /// Notes that a change is made.
-    fn settle(&mut self, change: &Change) {
-        let definition = change.definition();
-        self.expected.remove(&definition.path);
-        match change {
-            Change::Install(_) | Change::Update(_) => {
-                self.definitions.insert(definition.path.clone(), definition.clone());
-            }
-            Change::Delete(_) => drop(self.definitions.remove(&definition.path)),
-        }
-    }
-
-    /// Whether the device at this path is in use; what a driver brings itself is if the driver is.
-    fn is_installed(&self, path: &str) -> bool {
-        let above = path.match_indices('.').map(|(end, _)| &path[..end]);
-        let nearest = above
-            .chain([path])
-            .rev()
-            .find(|path| self.definitions.contains_key(*path) || self.expected.contains_key(*path));
-        nearest.is_none_or(|path| self.definitions.contains_key(path))
-    }
-
-    fn in_tree(&self) -> Definitions {
-        let mut all = self.expected.clone();
-        all.extend(self.definitions.clone());
-        all
-    }
-}
-
-/// Something that did not go as it should.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// The driver.
-    pub path: String,
-    /// What has failed.
-    pub reason: String,
-    /// What came of it.
-    pub consequence: Consequence,
-}
-
-/// What comes of a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Consequence {
-    /// The driver is not in use, and so the bench is not what it should be.
-    NotInstalled,
-    /// The driver stays as it was.
-    Unchanged,
-    /// Nothing: what was done stays done.
-    Reported,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let consequence = match self.consequence {
-            Consequence::NotInstalled => "the driver is not installed",
-            Consequence::Unchanged => "the driver stays as it was",
-            Consequence::Reported => "what was done stays done",
-        };
-        write!(f, "driver {}: {}; {consequence}", self.path, self.reason)
-    }
 }
 
 impl Drivers {
@@ -405,11 +326,7 @@ pub(super) async fn run_stage(
     let hook = Hook { event, subject, script, facts };
     let around = Surroundings { scene, log, stop };
     let Some(outcome) = executor.run(hook, around, None).await else { return Ok(()) };
-    match failure(&outcome.ending, script.timeout) {
-        Some(failure) => Err(format!("{} hook {failure}", event.word())),
-        None if outcome.is_success() => Ok(()),
-        None => Err(format!("{} hook was cancelled", event.word())),
-    }
+    success(&outcome, script.timeout).map_err(|failure| format!("{} hook {failure}", event.word()))
 }
 
 /// The stages before and after a change.

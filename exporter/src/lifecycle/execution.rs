@@ -251,6 +251,19 @@ pub(super) fn failure(ending: &Ending, limit: Duration) -> Option<String> {
     }
 }
 
+/// Whether a hook did what it should, for whoever can't go on without.
+///
+/// # Errors
+///
+/// What went wrong, in words; to be cancelled counts here.
+pub(super) fn success(outcome: &Outcome, limit: Duration) -> Result<(), String> {
+    match failure(&outcome.ending, limit) {
+        Some(failure) => Err(failure),
+        None if outcome.is_success() => Ok(()),
+        None => Err("was cancelled".into()),
+    }
+}
+
 fn tell_of_leftovers(outcome: &Outcome, source: Source, log: &Log) {
     let list = |processes: &[hooks::Process]| {
         processes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")

@@ -7,7 +7,7 @@ use super::execution::{Executor, Hook, Surroundings, tell};
 use super::{motd, verdict};
 use crate::config::Config;
 use crate::config::hooks::{LeaseHook, When};
-use crate::lease::machine::{EndReason, Phase, Plan, Prepared, Verdict};
+use crate::lease::machine::{EndReason, Parting, Phase, Plan, Prepared, Verdict};
 use crate::session::log::Source;
 use crate::store::{HookEvent, RunBegun, RunEnded, Store, Subject};
 
@@ -140,6 +140,12 @@ impl LeaseHooks {
 }
 
 impl Turn {
+    /// That of the hook at the end of a lease.
+    pub fn after(parting: Parting) -> Self {
+        let Parting { reason, prepared, .. } = parting;
+        Self::After { reason, prepared }
+    }
+
     /// Before or after.
     pub fn phase(self) -> Phase {
         match self {

@@ -12,7 +12,7 @@ use super::execution::Surroundings;
 use super::{Drivers, ExporterHooks, LeaseHooks, RepairHook, Report, Turn};
 use crate::config::Config;
 use crate::config::hooks::LifecycleEvent;
-use crate::lease::machine::{Changes, Farewell, Parting, Phase, Plan, Verdict};
+use crate::lease::machine::{Changes, Farewell, Phase, Plan, Verdict};
 use crate::session::Session;
 use crate::session::bench::Bench;
 use crate::store::{End, RunBegun, Store};
@@ -123,27 +123,22 @@ impl Lifecycle {
         self.hooks.lease.begun(turn, session.scene())
     }
 
-    /// Runs the beforeLease hook.
-    pub async fn before(&self, session: &Session, begun: Option<RunBegun>, stop: &Stop) -> Report {
-        let around = Surroundings { scene: session.scene(), log: &self.bench.log, stop };
-        self.hooks.lease.run(Turn::Before, begun, around).await
+    /// Runs the exporter's own hooks for having to go while it is leased.
+    pub async fn preempt(&self, session: &Session, stop: &Stop) {
+        let (scene, log) = (session.scene(), &self.bench.log);
+        self.hooks.exporter.run(LifecycleEvent::Preemption, scene, log, stop).await;
     }
 
-    /// Runs the hooks at the end of a lease.
-    pub async fn after(
+    /// Runs a lease's hook. If its beginning is not durable yet, it is made so.
+    pub async fn run(
         &self,
+        turn: Turn,
         session: &Session,
-        parting: Parting,
         begun: Option<RunBegun>,
         stop: &Stop,
     ) -> Report {
-        let Parting { reason, prepared, preemption } = parting;
-        let (scene, log) = (session.scene(), &self.bench.log);
-        if preemption {
-            self.hooks.exporter.run(LifecycleEvent::Preemption, scene, log, stop).await;
-        }
-        let around = Surroundings { scene, log, stop };
-        self.hooks.lease.run(Turn::After { reason, prepared }, begun, around).await
+        let around = Surroundings { scene: session.scene(), log: &self.bench.log, stop };
+        self.hooks.lease.run(turn, begun, around).await
     }
 
     /// What the end of a lease's hook means that an earlier process has seen.

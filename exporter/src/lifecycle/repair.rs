@@ -3,9 +3,8 @@
 use hooks::Stop;
 
 use super::environment::{Facts, Scene};
-use super::execution::{Executor, Hook, Surroundings, failure};
+use super::execution::{Executor, Hook, Surroundings, success};
 use crate::config::{self, Config};
-
 use crate::session::log::Log;
 use crate::store::{HookEvent, Store, Subject};
 
@@ -47,11 +46,7 @@ impl RepairHook {
         let facts = Facts::from([("QUARANTINE_REASON".into(), reason.into())]);
         let hook = Hook { event, subject, script, facts };
         let Some(outcome) = self.executor.run(hook, around, None).await else { return Ok(()) };
-        match failure(&outcome.ending, script.timeout) {
-            Some(failure) => Err(format!("the repair hook {failure}")),
-            None if outcome.is_success() => Ok(()),
-            None => Err("the repair hook was cancelled".into()),
-        }
+        success(&outcome, script.timeout).map_err(|failure| format!("the repair hook {failure}"))
     }
 }
 
