@@ -1,34 +1,30 @@
-//! Puts an exporter together and runs it.
+//! An exporter without a controller.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
-use drivers::Tree;
-use drivers::tree::TreeError;
-use hooks::Stop;
-use tokio::time::{Instant, timeout};
+use anyhow::Context as _;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
+use super::unbuilt;
 use crate::config::Config;
 use crate::control::{self, Desk};
 use crate::lease::actor::{self, Actor, LeaseHandle};
 use crate::lease::ledger::Ledger;
-use crate::lease::status::{Publisher, Status};
-use crate::lifecycle::{Drivers, Lifecycle, Setting, rehearsal};
+use crate::lease::status::Publisher;
+use crate::lifecycle::{Drivers, Lifecycle, Setting};
 use crate::reload::Reloader;
 use crate::secret::Secret;
-use crate::session::Session;
 use crate::session::admission::Origin;
 use crate::session::bench::{Bench, Parts};
-use crate::session::door::Door;
 use crate::session::listener::{self, Listener};
-use crate::session::log::{Log, Record};
+use crate::session::log::Log;
 use crate::shutdown::Shutdown;
 use crate::state;
-use crate::store::{HookEvent, Recovery, Store, StoreError};
+use crate::store::{Recovery, Store, StoreError};
 
 /// How long tasks that move bytes may take to notice that it is over.
 const LAST_MOMENT: Duration = Duration::from_secs(2);
@@ -171,112 +167,4 @@ impl Standalone {
         timeout(LAST_MOMENT, bench.tasks.wait()).await.ok();
         Ok(code)
     }
-}
-
-/// A bench for processes of this host, without a lease.
-#[derive(Debug)]
-pub struct Local {
-    bench: Arc<Bench>,
-    door: Door,
-    /// Says that the bench may be used, for as long as it is kept.
-    _publisher: Publisher,
-}
-
-impl Local {
-    /// Opens the devices and a socket to them.
-    ///
-    /// # Errors
-    ///
-    /// Names the driver that can't be built or opened.
-    pub async fn open(config: &Config) -> anyhow::Result<Self> {
-        let (publisher, status) = Publisher::new();
-        let parts = Parts {
-            name: None,
-            motd: config.motd.clone().unwrap_or_default(),
-            tree: tree(config)?,
-            status,
-            log: Log::default(),
-            lease: None,
-        };
-        let bench = Bench::new(parts, CancellationToken::new());
-        bench.tree().open().await?;
-        let door = Door::open(&bench, Origin::Client).context("can't open a socket")?;
-        publisher.publish(Status::LeaseReady, String::new());
-        Ok(Self { bench, door, _publisher: publisher })
-    }
-
-    /// What `JUMPSTARTER_HOST` has to be.
-    pub fn socket(&self) -> PathBuf {
-        self.door.socket()
-    }
-
-    /// The directory in which `j` is.
-    pub fn programs(&self) -> PathBuf {
-        self.door.programs()
-    }
-
-    /// Closes the devices.
-    pub async fn close(self) {
-        self.bench.serving.cancel();
-        self.bench.tree().close().await;
-    }
-}
-
-/// Runs the hooks of an event for their author. Shows `show` what clients would see, with the
-/// seconds since the start; returns whether the hooks did what they should.
-///
-/// # Errors
-///
-/// Names the driver that can't be built or opened.
-pub async fn rehearse(
-    config: &Config,
-    event: HookEvent,
-    client: &str,
-    stop: &Stop,
-    show: impl Fn(f64, &Record),
-) -> anyhow::Result<bool> {
-    let (publisher, status) = Publisher::new();
-    let parts = Parts {
-        name: Some(config.metadata.name.clone()),
-        motd: config.motd.clone().unwrap_or_default(),
-        tree: tree(config)?,
-        status,
-        log: Log::default(),
-        lease: None,
-    };
-    let bench = Bench::new(parts, CancellationToken::new());
-    let session = match rehearsal::lease_in(event, client) {
-        Some(lease) => {
-            Session::open(Arc::clone(&bench), lease, true).await.map_err(|error| anyhow!(error))?
-        }
-        None => Session::open_between_leases(&bench, |_| true).await,
-    };
-    publisher.publish(rehearsal::status_in(event), String::new());
-    let (start, mut reader) = (Instant::now(), bench.log.reader());
-    let run = rehearsal::run(config, event, session.scene(), &bench.log, stop);
-    let run = run.instrument(bench.span.clone());
-    tokio::pin!(run);
-    let passed = loop {
-        tokio::select! {
-            biased;
-            record = reader.next() => show(start.elapsed().as_secs_f64(), &record),
-            passed = &mut run => break passed,
-        }
-    };
-    while let Some(record) = reader.try_next() {
-        show(start.elapsed().as_secs_f64(), &record);
-    }
-    publisher.end_period();
-    bench.tree().close().await;
-    bench.serving.cancel();
-    Ok(passed)
-}
-
-fn tree(config: &Config) -> anyhow::Result<Tree> {
-    Tree::build(config.description.clone(), &config.specs()).map_err(|errors| unbuilt(&errors))
-}
-
-fn unbuilt(errors: &[TreeError]) -> anyhow::Error {
-    let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
-    anyhow!(lines.join("\n"))
 }

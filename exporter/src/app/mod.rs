@@ -1,0 +1,44 @@
+//! Puts an exporter together and runs it: a bench that is leased, one for local use, or one on which
+//! a hook is rehearsed.
+
+mod local;
+mod rehearsal;
+mod standalone;
+
+use std::sync::Arc;
+
+use anyhow::anyhow;
+use drivers::Tree;
+use drivers::tree::TreeError;
+use tokio_util::sync::CancellationToken;
+
+pub use self::local::Local;
+pub use self::rehearsal::rehearse;
+pub use self::standalone::{Setup, Standalone, State};
+use crate::config::Config;
+use crate::lease::status::Publisher;
+use crate::session::bench::{Bench, Parts};
+use crate::session::log::Log;
+
+/// A bench that nobody leases, and what says how it may be used.
+fn without_leases(
+    config: &Config,
+    name: Option<String>,
+) -> anyhow::Result<(Publisher, Arc<Bench>)> {
+    let (publisher, status) = Publisher::new();
+    let tree = Tree::build(config.description.clone(), &config.specs());
+    let parts = Parts {
+        name,
+        motd: config.motd.clone().unwrap_or_default(),
+        tree: tree.map_err(|errors| unbuilt(&errors))?,
+        status,
+        log: Log::default(),
+        lease: None,
+    };
+    Ok((publisher, Bench::new(parts, CancellationToken::new())))
+}
+
+fn unbuilt(errors: &[TreeError]) -> anyhow::Error {
+    let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    anyhow!(lines.join("\n"))
+}
