@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use clap::Args;
 
-use crate::control::Client;
+use crate::control::{Client, ControlError};
 use crate::state::{ExporterDir, StateDir};
 
 /// Where running exporters are found.
@@ -29,8 +29,9 @@ impl Running {
     /// The one of this name.
     pub(super) fn find(&self, name: &str) -> anyhow::Result<Client> {
         let dir = StateDir::of(self.state_dir.as_deref()).of_exporter(name);
-        if Client::is_answered(&dir) {
-            return Ok(Client::new(&dir)?);
+        match Client::new(&dir) {
+            Err(ControlError::NotRunning(_)) => {}
+            client => return Ok(client?),
         }
         let names: Vec<_> = self.all()?.into_iter().map(|exporter| exporter.exporter).collect();
         if names.is_empty() {
