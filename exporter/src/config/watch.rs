@@ -230,7 +230,7 @@ mod tests {
         assert!(is_changed(&mut watch).await, "where it leads to now");
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_file_that_is_being_written_has_not_settled() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("bench.yaml");
