@@ -3,6 +3,7 @@
 use std::env;
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use tempfile::TempDir;
@@ -34,9 +35,15 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn new(address: SocketAddr, heard: mpsc::Sender<Said>) -> anyhow::Result<Self> {
         let programs = tempfile::tempdir().context("can't make a temporary directory")?;
+        let client = Self { address, heard, programs };
         // Called under that name, this program is `j`.
-        symlink(env::current_exe()?, programs.path().join("j"))?;
-        Ok(Self { address, heard, programs })
+        symlink(env::current_exe()?, client.j())?;
+        Ok(client)
+    }
+
+    /// The `j` that it uses. It is there for as long as the client.
+    pub(super) fn j(&self) -> PathBuf {
+        self.programs.path().join("j")
     }
 
     /// Uses the bench.

@@ -55,7 +55,7 @@ pub async fn run(stay: bool, state: &StateDir, shutdown: Shutdown) -> anyhow::Re
         let whole = async {
             story.tell(&client).await?;
             if stay {
-                story.next_steps(address)?;
+                story.next_steps(address, &client.j())?;
                 story.go_on().await?;
             }
             anyhow::Ok(())

@@ -2,6 +2,7 @@
 
 use std::io::Stdout;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,11 +71,15 @@ impl Story {
     }
 
     /// Says what to try while the bench is up.
-    pub(super) fn next_steps(&mut self, address: SocketAddr) -> anyhow::Result<()> {
+    pub(super) fn next_steps(&mut self, address: SocketAddr, j: &Path) -> anyhow::Result<()> {
+        let j = j.display();
         self.screen.plain(&format!(
             "\nThe bench stays up. Try, in another terminal:\n\n  \
-             jmp shell --tls-grpc {address} --tls-grpc-insecure -- j power read\n  \
-             JUMPSTARTER_HOST={address} JMP_GRPC_INSECURE=1 j serial start-console\n\n\
+             export JUMPSTARTER_HOST={address} JMP_GRPC_INSECURE=1\n  \
+             {j} power read\n  \
+             {j} serial start-console\n\n\
+             or, with Jumpstarter's own client:\n\n  \
+             jmp shell --tls-grpc {address} --tls-grpc-insecure -- j power read\n\n\
              Ctrl-C ends it.\n"
         ))?;
         Ok(())
