@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::connection::{Connection, Libusb, Open};
+use super::connection::{Claim, Connection, Libusb, Open};
 use super::listing::{Plugged, Wanted, plugged};
 use crate::{DriverError, Result, blocking};
 
@@ -32,6 +32,7 @@ type Slot = Mutex<Option<Opened>>;
 struct Opened {
     /// What was opened: something else may be plugged into the same socket by now.
     device: Plugged,
+    claim: Claim,
     connection: Box<dyn Connection>,
 }
 
@@ -82,12 +83,15 @@ impl Bus {
         *lock(kept) = Some(Arc::clone(&slot));
         let mut place = lock(&slot);
         // What was plugged in there before has to be closed before this is opened.
-        let still_open = place.take().filter(|opened| opened.device == device);
+        let still_open = place
+            .take()
+            .filter(|opened| opened.device == device && opened.claim == wanted.kind.claim);
         let mut opened = match still_open {
             Some(opened) => opened,
             None => {
                 tracing::debug!("opening {device}");
-                Opened { connection: self.open.open(&device)?, device }
+                let claim = wanted.kind.claim;
+                Opened { connection: self.open.open(&device, claim)?, device, claim }
             }
         };
         let outcome = work(&mut *opened.connection);

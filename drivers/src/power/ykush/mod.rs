@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::switch::{AtOpen, Position, State, Switch};
 use crate::registry::Build;
-use crate::usb::{Bus, Connection, Device, Wanted};
+use crate::usb::{Bus, Claim, Connection, Device, Kind, Wanted};
 use crate::{DriverError, Result, number};
 
 /// A port of a board, or all of them.
@@ -79,6 +79,15 @@ impl Board for YkushXs {
     const PORTS: &'static [(&'static str, u8)] = &[("1", 1)];
     const ALL: bool = false;
     const AT_OPEN: AtOpen = AtOpen::Keep;
+}
+
+/// How a board is known. The kernel has no driver for it, so there is nothing to detach.
+const fn kind<B: Board>() -> Kind {
+    Kind {
+        name: B::NAME,
+        is_like: |device| device.is_one_of(0x04d8, B::PRODUCTS),
+        claim: Claim::Interface(0),
+    }
 }
 
 /// The `config:` block of a board.
@@ -163,13 +172,7 @@ impl<B: Board> Yepkit<B> {
         if config.serial.is_none() && config.path.is_none() {
             tracing::debug!("no serial number for the {}: it will be the first there is", B::NAME);
         }
-        let wanted = Wanted {
-            name: B::NAME,
-            vendor: 0x04d8,
-            products: B::PRODUCTS,
-            serial: config.serial,
-            path: config.path,
-        };
+        let wanted = Wanted { kind: kind::<B>(), serial: config.serial, path: config.path };
         let device = Device::new(bus, wanted, config.reconnect_timeout);
         let at_open = config.default.unwrap_or(B::AT_OPEN);
         Ok(Self { device, name: B::NAME, ports, code, at_open, board: PhantomData })
