@@ -19,6 +19,7 @@ use crate::power::energenie::EnerGenie;
 use crate::power::energenie_usb::EnerGenieUsb;
 use crate::power::external::External;
 use crate::power::http::HttpPower;
+use crate::power::hub::UsbHub;
 use crate::power::mock::MockPower;
 use crate::power::noyito::{NoyitoPowerHid, NoyitoPowerSerial};
 use crate::power::shelly::Shelly;
@@ -57,6 +58,7 @@ static REGISTRY: &[Entry] = &[
     switch::<Yepkit<YkushXs>>(&["hilt.power.YkushXs"]),
     switch::<NoyitoPowerSerial>(&["jumpstarter_driver_noyito_relay.driver.NoyitoPowerSerial"]),
     switch::<NoyitoPowerHid>(&["jumpstarter_driver_noyito_relay.driver.NoyitoPowerHID"]),
+    switch::<UsbHub>(&["hilt.power.UsbHub"]),
     switch::<UsbRelay>(&["hilt.power.UsbRelay"]),
     switch::<EnerGenieUsb>(&["hilt.power.EnerGenieUsb"]),
     group::<Board>(&["hilt.simulated.Board"]),

@@ -274,16 +274,16 @@ mod tests {
         let host = Host::new();
         plug(&host, "1-1", 0xfd11, 5);
         let socket = socket(&host, json!({"reconnect_timeout": 0}));
-        host.at("1-1", |strip| strip.moods.extend([Mood::Short; TRIES - 1]));
+        host.at("1-1", |strip| strip.moods.extend([Some(Mood::Short); TRIES - 1]));
         assert_eq!(socket.status().await.unwrap(), State::Off);
-        host.at("1-1", |strip| strip.moods.extend([Mood::Short; TRIES]));
+        host.at("1-1", |strip| strip.moods.extend([Some(Mood::Short); TRIES]));
         assert_eq!(
             socket.status().await.unwrap_err().to_string(),
             "the EnerGenie does not answer in full, asked 5 times for report 3"
         );
-        host.at("1-1", |strip| strip.moods.push_back(Mood::Gone));
+        host.at("1-1", |strip| strip.moods.push_back(Some(Mood::Gone)));
         assert!(matches!(socket.on().await, Err(DriverError::Disconnected(_))));
-        host.at("1-1", |strip| strip.moods.push_back(Mood::Silent));
+        host.at("1-1", |strip| strip.moods.push_back(Some(Mood::Silent)));
         assert!(matches!(socket.on().await, Err(DriverError::Timeout(_))));
     }
 }

@@ -9,6 +9,7 @@ pub mod energenie;
 pub mod energenie_usb;
 pub mod external;
 pub mod http;
+pub mod hub;
 pub mod mock;
 pub mod noyito;
 pub mod shelly;

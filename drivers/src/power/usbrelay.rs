@@ -246,7 +246,7 @@ mod tests {
              AAAAA at 1-2; BBBBB at 1-3"
         );
         // One that can't be asked may be the one.
-        host.at("1-2", |board| board.moods.push_back(Mood::Stall));
+        host.at("1-2", |board| board.moods.push_back(Some(Mood::Stall)));
         let error = missing.on().await.unwrap_err().to_string();
         assert!(error.contains("at 1-2, serial number none: it refuses the request; "), "{error}");
         unplug(host.list(), "1-2");
@@ -275,7 +275,7 @@ mod tests {
         plug(&host, "1-1", "USBRelay2", *b"BITFT");
         let relay = relay(&host, json!({"reconnect_timeout": 0}));
         let status = async |mood| {
-            host.at("1-1", |board| board.moods.push_back(mood));
+            host.at("1-1", |board| board.moods.push_back(Some(mood)));
             relay.status().await.unwrap_err()
         };
         let error = status(Mood::Short).await;
@@ -285,7 +285,7 @@ mod tests {
         assert!(matches!(status(Mood::Gone).await, DriverError::Disconnected(_)));
         assert_eq!(relay.status().await.unwrap(), State::Off, "it is opened again");
         assert_eq!(host.at("1-1", |board| board.opened), 5);
-        host.at("1-1", |board| board.moods.push_back(Mood::Stall));
+        host.at("1-1", |board| board.moods.push_back(Some(Mood::Stall)));
         let error = relay.on().await.unwrap_err();
         assert!(error.to_string().ends_with("it refuses the request"), "{error}");
         assert_eq!(relays(&host, "1-1"), 0);

@@ -1,7 +1,7 @@
 //! Devices that are shared, and opened again when they come back.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -91,6 +91,11 @@ impl Bus {
         let slot = Arc::new(Slot::default());
         slots.insert(path.to_owned(), Arc::downgrade(&slot));
         slot
+    }
+
+    /// The kernel's list: a directory for each device and each of its interfaces.
+    pub(crate) fn list(&self) -> &Path {
+        &self.list
     }
 
     /// Everything that is plugged in. Blocks.

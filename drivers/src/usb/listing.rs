@@ -41,6 +41,10 @@ pub(crate) struct Plugged {
     pub(crate) serial: Option<String>,
     /// `bDeviceClass`: 9 is a hub, 0 is told by the interfaces.
     pub(crate) class: u8,
+    /// `bcdUSB`: the USB that it speaks where it is plugged in, 0x0210 for 2.1.
+    pub(crate) usb: u16,
+    /// How many ports a hub has; 0 for anything else.
+    pub(crate) ports: u8,
     pub(crate) bus: u8,
     /// Another one each time it is plugged in.
     pub(crate) address: u8,
@@ -74,9 +78,16 @@ fn read(directory: &Path) -> Option<Plugged> {
         product_name: attribute("product").unwrap_or_default(),
         serial: attribute("serial"),
         class: u8::from_str_radix(&attribute("bDeviceClass")?, 16).ok()?,
+        usb: usb_version(&attribute("version")?)?,
+        ports: attribute("maxchild").and_then(|ports| ports.parse().ok()).unwrap_or(0),
         bus: attribute("busnum")?.parse().ok()?,
         address: attribute("devnum")?.parse().ok()?,
     })
+}
+
+/// A version as the kernel writes it, `2.10`, as the device does.
+fn usb_version(text: &str) -> Option<u16> {
+    u16::from_str_radix(&text.replace('.', ""), 16).ok()
 }
 
 impl Wanted {

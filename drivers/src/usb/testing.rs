@@ -52,7 +52,8 @@ pub(crate) enum Mood {
 #[derive(Debug)]
 pub(crate) struct Faked<F> {
     pub(crate) firmware: F,
-    pub(crate) moods: VecDeque<Mood>,
+    /// One for each of the next transfers; none is as it should.
+    pub(crate) moods: VecDeque<Option<Mood>>,
     /// How often it was opened, and what of it is claimed while it is open.
     pub(crate) opened: usize,
     pub(crate) claimed: Option<Claim>,
@@ -138,7 +139,7 @@ impl<F: Firmware> Endpoints<F> {
         work: impl FnOnce(&mut Faked<F>, Option<Mood>) -> Result<T, rusb::Error>,
     ) -> Result<T> {
         let mut faked: MutexGuard<'_, _> = self.faked.lock().unwrap();
-        let mood = faked.moods.pop_front();
+        let mood = faked.moods.pop_front().flatten();
         let outcome = match mood {
             Some(Mood::Silent) => Err(rusb::Error::Timeout),
             Some(Mood::Stall) => Err(rusb::Error::Pipe),
@@ -207,6 +208,7 @@ pub(crate) fn plug_with(
     write("idVendor", &format!("{vendor:04x}"));
     write("idProduct", &format!("{product:04x}"));
     write("bDeviceClass", "00");
+    write("version", " 2.00");
     write("busnum", "1");
     for (name, text) in attributes {
         write(name, text);

@@ -336,7 +336,7 @@ mod tests {
         let host = Host::new();
         host.plug("1-1", NUMBERS, &[], Board::default());
         let power = power(&host, json!({"reconnect_timeout": 0}));
-        let mood = |moods: &[Mood]| host.at("1-1", |board| board.moods.extend(moods));
+        let mood = |mood| host.at("1-1", |board| board.moods.push_back(Some(mood)));
         host.at("1-1", |board| board.firmware.answers.push_back(b"CH1:ON\r\n".to_vec()));
         assert_eq!(power.status().await.unwrap(), State::Off, "what it said before does not count");
         host.at("1-1", |board| board.firmware.cut = true);
@@ -344,9 +344,9 @@ mod tests {
             power.status().await.unwrap_err().to_string(),
             "the relay board does not tell where CH1 is; it said \"CH1:O\""
         );
-        mood(&[Mood::Gone]);
+        mood(Mood::Gone);
         assert!(matches!(power.on().await, Err(DriverError::Disconnected(_))));
-        mood(&[Mood::Stall]);
+        mood(Mood::Stall);
         assert!(power.on().await.unwrap_err().to_string().ends_with("it refuses the request"));
     }
 
