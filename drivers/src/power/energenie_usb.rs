@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::json;
 
 use super::switch::{AtOpen, Position, State, Switch};
+use crate::discover::{Offer, places};
 use crate::registry::Build;
 use crate::usb::{Bus, Claim, Connection, Control, Device, Kind, Plugged, Wanted, patience};
 use crate::{DriverError, Result, number};
@@ -56,6 +58,18 @@ const KIND: Kind = Kind {
     is_like: |device| device.is_one_of(0x04b4, &[ONE_AT_0, 0xfd11, ONE_AT_1, 0xfd13, 0xfd15]),
     claim: Claim::Detached(0),
 };
+
+/// The strips that can be found. Their serial numbers are not in the kernel's list.
+pub(crate) const OFFERS: &[Offer] = &[Offer {
+    kind: KIND,
+    driver: "hilt.power.EnerGenieUsb",
+    name: "energenie",
+    needs: &[],
+    configs: |strip| {
+        let slots = if matches!(strip.product, ONE_AT_0 | ONE_AT_1) { 1 } else { 4 };
+        places(&json!({"path": strip.path}), "slot", 1..=slots)
+    },
+}];
 
 /// What every report holds, in bytes.
 const REPORT: usize = 5;
@@ -169,7 +183,7 @@ fn serial(strip: &mut dyn Connection) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     use super::*;
     use crate::power::Power as _;

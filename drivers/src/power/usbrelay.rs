@@ -10,8 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::json;
 
 use super::switch::{AtOpen, Position, State, Switch};
+use crate::discover::{Offer, places};
 use crate::registry::Build;
 use crate::usb::{Bus, Claim, Connection, Control, Device, Kind, Plugged, Wanted, patience};
 use crate::{DriverError, Result, number};
@@ -57,8 +59,20 @@ const KIND: Kind = Kind {
     claim: Claim::Nothing,
 };
 
+/// The boards that can be found. Their serial numbers are not in the kernel's list.
+pub(crate) const OFFERS: &[Offer] = &[Offer {
+    kind: KIND,
+    driver: "hilt.power.UsbRelay",
+    name: "usbrelay",
+    needs: &[],
+    configs: |board| places(&json!({"path": board.path}), "relay", 1..=relays_of(board)),
+}];
+
 /// What a board calls itself, before the number of its relays.
 const PRODUCT: &str = "USBRelay";
+
+/// As many relays as fit into a report.
+const MOST: u8 = 8;
 
 /// The report, and the requests that write and read it: a feature report without a number.
 type Report = [u8; 8];
@@ -90,7 +104,7 @@ impl UsbRelay {
 
     /// Fails if the board does not have this relay.
     fn find(relay: u8, board: &Plugged) -> Result<()> {
-        let relays = board.product_name.trim_start_matches(PRODUCT).parse().unwrap_or(8);
+        let relays = relays_of(board);
         if relay <= relays {
             return Ok(());
         }
@@ -133,6 +147,12 @@ impl Switch for UsbRelay {
     }
 }
 
+/// How many relays a board says it has.
+fn relays_of(board: &Plugged) -> u8 {
+    let number = board.product_name.trim_start_matches(PRODUCT).parse();
+    number.unwrap_or(MOST).min(MOST)
+}
+
 /// Reads a board's report. Blocks.
 fn report(board: &mut dyn Connection) -> Result<Report> {
     let mut report = Report::default();
@@ -158,7 +178,7 @@ fn serial(board: &mut dyn Connection) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     use super::*;
     use crate::power::Power as _;

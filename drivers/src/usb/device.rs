@@ -73,8 +73,12 @@ impl Bus {
     /// The devices of this host, for everybody in this process.
     pub(crate) fn host() -> Arc<Self> {
         static HOST: OnceLock<Arc<Bus>> = OnceLock::new();
-        let host = || Arc::new(Self::new("/sys/bus/usb/devices".into(), Box::new(Libusb)));
-        Arc::clone(HOST.get_or_init(host))
+        Arc::clone(HOST.get_or_init(|| Arc::new(Self::at("/sys/bus/usb/devices".into()))))
+    }
+
+    /// The devices of a list, opened by libusb.
+    pub(crate) fn at(list: PathBuf) -> Self {
+        Self::new(list, Box::new(Libusb))
     }
 
     /// The devices of a list, and a way to open them.
@@ -151,6 +155,16 @@ impl Bus {
             }
         }
         Err(DriverError::NotFound(format!("there is no {wanted}, but: {}", seen.join("; "))))
+    }
+
+    /// Asks a device that is plugged in, which is left open to whoever has it open. Blocks.
+    pub(crate) fn ask<T>(
+        &self,
+        device: &Plugged,
+        work: impl FnOnce(&mut dyn Connection) -> Result<T>,
+    ) -> Result<T> {
+        let slot = self.slot(&device.path);
+        self.with(device.clone(), Claim::Nothing, &slot, |opened| work(&mut *opened.connection))
     }
 
     /// Opens a device if it isn't, and does `work` with it. Blocks.

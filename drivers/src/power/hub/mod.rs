@@ -13,6 +13,7 @@
 //! ```
 
 mod descriptor;
+mod found;
 mod pair;
 mod port;
 
@@ -23,6 +24,7 @@ use serde::{Deserialize, Deserializer};
 use tokio::time::sleep;
 
 use self::descriptor::{HUB_CLASS, Switching, USB_3, container_id, switching};
+pub(crate) use self::found::found;
 use self::pair::{Half, companion, may_be_halves};
 use self::port::{By, Port};
 use super::switch::{AtOpen, Position, State, Switch};

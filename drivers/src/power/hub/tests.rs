@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::discover;
 use crate::power::Power as _;
 use crate::power::switch::Switched;
 use crate::registry::{self, parse};
@@ -330,4 +331,36 @@ async fn a_hub_that_misbehaves_is_an_error() {
         "port 1 of the hub at 1-1 reports over-current: what is plugged in draws more than the hub \
          can give"
     );
+}
+
+#[tokio::test]
+async fn hubs_are_listed_with_what_they_can_do() {
+    let host = Host::new();
+    let half = |usb| Hub { container: Some(7), ..Hub::new(usb, 2) };
+    plug(&host, "1-1", half(0x0210));
+    plug(&host, "2-1", half(0x0300));
+    plug(&host, "1-1.2", Hub { switching: 0, ..Hub::new(0x0200, 4) });
+    plug(&host, "1-2", Hub { switching: 2, ..Hub::new(0x0200, 4) });
+    plug(&host, "1-3", Hub::new(0x0200, 1));
+    let nodes = host.list().join("dev/bus/usb/001");
+    fs::create_dir_all(&nodes).unwrap();
+    for address in 1..=4 {
+        fs::write(nodes.join(format!("{address:03}")), "").unwrap();
+    }
+    let this = discover::Host { root: host.list().to_owned(), is_this: true };
+    let found = found(&host.bus, &host.bus.plugged().unwrap(), &this);
+    let [pair, ganged, without, missing] = &found[..] else { panic!("{found:#?}") };
+    assert_eq!(
+        pair.what,
+        "hub of 2 ports, 2109:2817 at 1-1, serial number none, its other half at 2-1"
+    );
+    let entries: Vec<_> = pair.entries.iter().map(|e| (e.name.as_str(), &e.config)).collect();
+    assert_eq!(entries, [("hub-port1", &json!({"path": "1-1", "port": 1}))], "2 leads to a hub");
+    assert_eq!(pair.obstacles, [""; 0]);
+    assert!(ganged.entries.is_empty() && without.entries.is_empty());
+    assert_eq!(ganged.obstacles, ["ganged: it switches all of its ports together"]);
+    assert_eq!(without.obstacles, ["it does not switch the power of its ports"]);
+    assert_eq!(missing.entries[0].name, "hub-2-port1");
+    let text = "there is no /dev/bus/usb/001/005; a container has to be given the host's devices";
+    assert_eq!(missing.obstacles, [text]);
 }

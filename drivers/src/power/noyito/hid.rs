@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::json;
 
 use super::{CLIENT, frame, state};
+use crate::discover::{Offer, places};
 use crate::power::switch::{AtOpen, Position, ReadBack, State, Switch, no_status};
 use crate::registry::Build;
 use crate::usb::{Bus, Claim, Connection, Device, Kind, Wanted, patience};
@@ -84,6 +86,16 @@ const KIND: Kind = Kind {
     name: "HID relay board",
     is_like: |device| device.is_one_of(NUMBERS.0, &[NUMBERS.1]),
     claim: Claim::Detached(0),
+};
+
+/// The boards that can be found. They don't say how many channels they have: those with eight need
+/// `num_channels: 8`.
+pub(super) const OFFER: Offer = Offer {
+    kind: KIND,
+    driver: "jumpstarter_driver_noyito_relay.driver.NoyitoPowerHID",
+    name: "noyito",
+    needs: &[],
+    configs: |board| places(&json!({"path": board.path}), "channel", 1..=4),
 };
 
 /// As [`KIND`], where the configuration has the numbers.
@@ -212,7 +224,7 @@ fn said(board: &mut dyn Connection, limit: Duration) -> Result<Option<Vec<u8>>> 
 mod tests {
     use std::collections::VecDeque;
 
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     use super::*;
     use crate::Driver as _;
