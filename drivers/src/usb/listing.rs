@@ -4,15 +4,24 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
+use super::connection::Claim;
 use crate::{DriverError, Result};
+
+/// A kind of device, known by its numbers and, where others have the same, by its strings.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kind {
+    /// What it is called in messages.
+    pub(crate) name: &'static str,
+    /// Whether a device is one.
+    pub(crate) is_like: fn(&Plugged) -> bool,
+    /// What has to be claimed to use it.
+    pub(crate) claim: Claim,
+}
 
 /// Which device a configuration means.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
-    /// What it is called in messages.
-    pub(crate) name: &'static str,
-    pub(crate) vendor: u16,
-    pub(crate) products: &'static [u16],
+    pub(crate) kind: Kind,
     pub(crate) serial: Option<String>,
     /// The bus and the ports that lead to it, as in `1-1.4`.
     pub(crate) path: Option<String>,
@@ -20,12 +29,22 @@ pub(crate) struct Wanted {
 
 /// A device that is plugged in.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Default))]
 pub(crate) struct Plugged {
     /// The bus and the ports that lead to it: the same as long as it is in the same socket.
     pub(crate) path: String,
     pub(crate) vendor: u16,
     pub(crate) product: u16,
+    /// What its maker calls itself and the product; empty if the device does not say.
+    pub(crate) manufacturer: String,
+    pub(crate) product_name: String,
     pub(crate) serial: Option<String>,
+    /// `bDeviceClass`: 9 is a hub, 0 is told by the interfaces.
+    pub(crate) class: u8,
+    /// `bcdUSB`: the USB that it speaks where it is plugged in, 0x0210 for 2.1.
+    pub(crate) usb: u16,
+    /// How many ports a hub has; 0 for anything else.
+    pub(crate) ports: u8,
     pub(crate) bus: u8,
     /// Another one each time it is plugged in.
     pub(crate) address: u8,
@@ -55,41 +74,69 @@ fn read(directory: &Path) -> Option<Plugged> {
         path: directory.file_name()?.to_str()?.to_owned(),
         vendor: id("idVendor")?,
         product: id("idProduct")?,
+        manufacturer: attribute("manufacturer").unwrap_or_default(),
+        product_name: attribute("product").unwrap_or_default(),
         serial: attribute("serial"),
+        class: u8::from_str_radix(&attribute("bDeviceClass")?, 16).ok()?,
+        usb: usb_version(&attribute("version")?)?,
+        ports: attribute("maxchild").and_then(|ports| ports.parse().ok()).unwrap_or(0),
         bus: attribute("busnum")?.parse().ok()?,
         address: attribute("devnum")?.parse().ok()?,
     })
 }
 
+/// A version as the kernel writes it, `2.10`, as the device does.
+fn usb_version(text: &str) -> Option<u16> {
+    u16::from_str_radix(&text.replace('.', ""), 16).ok()
+}
+
 impl Wanted {
     /// The one of these that is meant. Without a serial number and a path it is the first.
     pub(super) fn choose(&self, plugged: Vec<Plugged>) -> Result<Plugged> {
-        let alike: Vec<_> = plugged.into_iter().filter(|device| self.is_like(device)).collect();
-        let is_meant = |device: &&Plugged| {
+        let is_meant = |device: &Plugged| {
             self.serial.as_ref().is_none_or(|serial| device.serial.as_ref() == Some(serial))
-                && self.path.as_ref().is_none_or(|path| device.path == *path)
+                && self.is_in_place(device)
         };
-        match alike.iter().find(is_meant) {
+        let alike: Vec<_> = plugged.into_iter().filter(self.kind.is_like).collect();
+        match alike.iter().find(|device| is_meant(device)) {
             Some(device) => Ok(device.clone()),
-            None if alike.is_empty() => {
-                Err(DriverError::NotFound(format!("there is no {self}: no {} at all", self.name)))
-            }
-            None => {
-                let others: Vec<_> = alike.iter().map(Plugged::to_string).collect();
-                let others = others.join("; ");
-                Err(DriverError::NotFound(format!("there is no {self}, but there is: {others}")))
-            }
+            None => Err(self.is_missing(&alike)),
         }
     }
 
-    fn is_like(&self, device: &Plugged) -> bool {
-        device.vendor == self.vendor && self.products.contains(&device.product)
+    /// Those of these that may be meant, whatever their serial number: at least one.
+    pub(super) fn alike(&self, plugged: Vec<Plugged>) -> Result<Vec<Plugged>> {
+        let alike: Vec<_> = plugged.into_iter().filter(self.kind.is_like).collect();
+        match alike.iter().any(|device| self.is_in_place(device)) {
+            true => Ok(alike.into_iter().filter(|device| self.is_in_place(device)).collect()),
+            false => Err(self.is_missing(&alike)),
+        }
+    }
+
+    fn is_in_place(&self, device: &Plugged) -> bool {
+        self.path.as_ref().is_none_or(|path| device.path == *path)
+    }
+
+    fn is_missing(&self, alike: &[Plugged]) -> DriverError {
+        DriverError::NotFound(if alike.is_empty() {
+            format!("there is no {self}: no {} at all", self.kind.name)
+        } else {
+            let others: Vec<_> = alike.iter().map(Plugged::to_string).collect();
+            format!("there is no {self}, but there is: {}", others.join("; "))
+        })
+    }
+}
+
+impl Plugged {
+    /// Whether the device has the number of a vendor, and one of these of the vendor's.
+    pub(crate) fn is_one_of(&self, vendor: u16, products: &[u16]) -> bool {
+        self.vendor == vendor && products.contains(&self.product)
     }
 }
 
 impl fmt::Display for Wanted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name)?;
+        f.write_str(self.kind.name)?;
         if let Some(serial) = &self.serial {
             write!(f, " with the serial number {serial}")?;
         }
@@ -119,9 +166,11 @@ mod tests {
     fn wanted(serial: Option<&str>, path: Option<&str>) -> Wanted {
         let own = |text: &str| text.to_owned();
         Wanted {
-            name: "YKUSH",
-            vendor: 0x04d8,
-            products: &[0xf2f7],
+            kind: Kind {
+                name: "YKUSH",
+                is_like: |device| device.is_one_of(0x04d8, &[0xf2f7]),
+                claim: Claim::Interface(0),
+            },
             serial: serial.map(own),
             path: path.map(own),
         }

@@ -9,14 +9,16 @@
 //!                        └────► Open: libusb                      one connection a device
 //! ```
 
+mod access;
 mod connection;
 mod device;
 mod listing;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub(crate) use self::connection::Connection;
-pub(crate) use self::device::{Bus, Device};
-pub(crate) use self::listing::Wanted;
+pub(crate) use self::access::{holder, node, udev_rule};
 #[cfg(test)]
-pub(crate) use self::{connection::Open, listing::Plugged};
+pub(crate) use self::connection::Open;
+pub(crate) use self::connection::{Claim, Connection, Control};
+pub(crate) use self::device::{Bus, Device, patience};
+pub(crate) use self::listing::{Kind, Plugged, Wanted};

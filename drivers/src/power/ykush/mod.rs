@@ -14,8 +14,9 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::switch::{AtOpen, Position, State, Switch};
+use crate::discover::{Offer, place};
 use crate::registry::Build;
-use crate::usb::{Bus, Connection, Device, Wanted};
+use crate::usb::{Bus, Claim, Connection, Device, Kind, Plugged, Wanted, patience};
 use crate::{DriverError, Result, number};
 
 /// A port of a board, or all of them.
@@ -81,6 +82,34 @@ impl Board for YkushXs {
     const AT_OPEN: AtOpen = AtOpen::Keep;
 }
 
+/// How a board is known. The kernel has no driver for it, so there is nothing to detach.
+const fn kind<B: Board>() -> Kind {
+    Kind {
+        name: B::NAME,
+        is_like: |device| device.is_one_of(0x04d8, B::PRODUCTS),
+        claim: Claim::Interface(0),
+    }
+}
+
+/// The boards that can be found.
+pub(crate) const OFFERS: &[Offer] = &[
+    offer::<Ykush>("jumpstarter_driver_yepkit.driver.Ykush", "ykush"),
+    offer::<Ykush3>("hilt.power.Ykush3", "ykush3"),
+    offer::<YkushXs>("hilt.power.YkushXs", "ykushxs"),
+];
+
+const fn offer<B: Board>(driver: &'static str, name: &'static str) -> Offer {
+    let configs = |device: &Plugged| {
+        let config = |(port, _): &(&str, u8)| {
+            let mut config = place(device);
+            config["port"] = (*port).into();
+            (format!("-port{port}"), config)
+        };
+        B::PORTS.iter().map(config).collect()
+    };
+    Offer { kind: kind::<B>(), driver, name, needs: &[], configs }
+}
+
 /// The `config:` block of a board.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -98,11 +127,6 @@ pub struct Config {
     /// How long a call waits for a board that is not plugged in, in seconds.
     #[serde(default = "patience", deserialize_with = "number::seconds")]
     reconnect_timeout: Duration,
-}
-
-/// As long as it takes to plug in a board again, or to enumerate the hub that it hangs on.
-const fn patience() -> Duration {
-    Duration::from_secs(5)
 }
 
 /// A word, or a number that was not put in quotes.
@@ -163,13 +187,7 @@ impl<B: Board> Yepkit<B> {
         if config.serial.is_none() && config.path.is_none() {
             tracing::debug!("no serial number for the {}: it will be the first there is", B::NAME);
         }
-        let wanted = Wanted {
-            name: B::NAME,
-            vendor: 0x04d8,
-            products: B::PRODUCTS,
-            serial: config.serial,
-            path: config.path,
-        };
+        let wanted = Wanted { kind: kind::<B>(), serial: config.serial, path: config.path };
         let device = Device::new(bus, wanted, config.reconnect_timeout);
         let at_open = config.default.unwrap_or(B::AT_OPEN);
         Ok(Self { device, name: B::NAME, ports, code, at_open, board: PhantomData })

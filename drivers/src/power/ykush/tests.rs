@@ -12,7 +12,7 @@ use crate::power::Power as _;
 use crate::power::switch::Switched;
 use crate::registry::{self, parse};
 use crate::usb::testing::{plug, unplug};
-use crate::usb::{Open, Plugged};
+use crate::usb::{Control, Open};
 
 /// What a board does with the next report, apart from what it should.
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +51,8 @@ impl Boards {
 }
 
 impl Open for Boards {
-    fn open(&self, device: &Plugged) -> Result<Box<dyn Connection>> {
+    fn open(&self, device: &Plugged, claim: Claim) -> Result<Box<dyn Connection>> {
+        assert_eq!(claim, Claim::Interface(0));
         let board = self.board(device.serial.as_ref().unwrap());
         {
             let mut state = board.lock().unwrap();
@@ -106,6 +107,14 @@ impl Connection for Endpoints {
         let answer = answer.ok_or_else(|| DriverError::Timeout("it does not answer".into()))?;
         report[..answer.len()].copy_from_slice(&answer);
         Ok(answer.len())
+    }
+
+    fn control_out(&mut self, _: Control, _: &[u8], _: Duration) -> Result<()> {
+        unreachable!("boards are spoken to in reports")
+    }
+
+    fn control_in(&mut self, _: Control, _: &mut [u8], _: Duration) -> Result<usize> {
+        unreachable!("boards are spoken to in reports")
     }
 }
 
