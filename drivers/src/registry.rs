@@ -33,6 +33,7 @@ use crate::simulated::Board;
 use crate::storage::block::BlockDevice;
 use crate::storage::mock::{MockFlasher, MockStorageMux};
 use crate::storage::opendal::Opendal;
+use crate::storage::usb_sd_mux::UsbSdMux;
 use crate::storage::{Flasher, FlasherDriver, MuxClient, StorageMux, StorageMuxDriver};
 use crate::{DriverError, Result};
 
@@ -64,6 +65,7 @@ static REGISTRY: &[Entry] = &[
     network::<WebsocketNetwork>(&["jumpstarter_driver_network.driver.WebsocketNetwork"]),
     device::<Opendal>(&["jumpstarter_driver_opendal.driver.Opendal"]),
     device::<BlockDevice>(&["hilt.storage.BlockDevice"]),
+    device::<UsbSdMux>(&["hilt.storage.UsbSdMux"]),
     flasher::<MockFlasher>(&["jumpstarter_driver_opendal.driver.MockFlasher"]),
     storage_mux::<MockStorageMux>(&["jumpstarter_driver_opendal.driver.MockStorageMux"]),
     storage_mux_flasher::<MockStorageMux>(&[

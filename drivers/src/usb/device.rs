@@ -1,6 +1,7 @@
 //! Devices that are shared, and opened again when they come back.
 
 use std::collections::HashMap;
+use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
@@ -58,6 +59,18 @@ impl Bus {
     /// The devices of a list, and a way to open them.
     pub(crate) fn new(list: PathBuf, open: Box<dyn Open>) -> Self {
         Self { list, open, slots: Mutex::default() }
+    }
+
+    /// Where a device is plugged in: its directory in `/sys`, without links. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// It is not there, or it may be any of several.
+    pub(crate) fn find(&self, wanted: &Wanted) -> Result<PathBuf> {
+        let device = wanted.choose_only(plugged(&self.list)?)?;
+        let directory = self.list.join(&device.path);
+        let failed = |error| DriverError::io(format!("find {device} in /sys"), error);
+        fs::canonicalize(directory).map_err(failed)
     }
 
     fn slot(&self, path: &str) -> Arc<Slot> {
@@ -129,6 +142,12 @@ impl Device {
             }
             sleep(LOOK_AGAIN).await;
         }
+    }
+
+    /// As [`Bus::find`].
+    pub(crate) async fn find(&self, limit: Duration) -> Result<PathBuf> {
+        let (bus, wanted) = (Arc::clone(&self.bus), Arc::clone(&self.wanted));
+        blocking::run(&format!("find {}", self.wanted), limit, move || bus.find(&wanted)).await
     }
 
     /// Closes the device, unless others have a use for it.
