@@ -16,15 +16,18 @@ use crate::network::unix::UnixNetwork;
 use crate::network::websocket::WebsocketNetwork;
 use crate::network::{Network, NetworkDriver};
 use crate::power::energenie::EnerGenie;
+use crate::power::energenie_usb::EnerGenieUsb;
 use crate::power::external::External;
 use crate::power::http::HttpPower;
+use crate::power::hub::UsbHub;
 use crate::power::mock::MockPower;
-use crate::power::noyito::NoyitoPowerSerial;
+use crate::power::noyito::{NoyitoPowerHid, NoyitoPowerSerial};
 use crate::power::shelly::Shelly;
 use crate::power::snmp::SnmpServer;
 use crate::power::switch::{Switch, Switched};
 use crate::power::tasmota::http::Tasmota;
 use crate::power::tasmota::mqtt::TasmotaPower;
+use crate::power::usbrelay::UsbRelay;
 use crate::power::ykush::{Yepkit, Ykush, Ykush3, YkushXs};
 use crate::power::{Power, PowerDriver};
 use crate::serial::PySerial;
@@ -55,6 +58,10 @@ static REGISTRY: &[Entry] = &[
     switch::<Yepkit<Ykush3>>(&["hilt.power.Ykush3"]),
     switch::<Yepkit<YkushXs>>(&["hilt.power.YkushXs"]),
     switch::<NoyitoPowerSerial>(&["jumpstarter_driver_noyito_relay.driver.NoyitoPowerSerial"]),
+    switch::<NoyitoPowerHid>(&["jumpstarter_driver_noyito_relay.driver.NoyitoPowerHID"]),
+    switch::<UsbHub>(&["hilt.power.UsbHub"]),
+    switch::<UsbRelay>(&["hilt.power.UsbRelay"]),
+    switch::<EnerGenieUsb>(&["hilt.power.EnerGenieUsb"]),
     group::<Board>(&["hilt.simulated.Board"]),
     device::<Shell>(&["jumpstarter_driver_shell.driver.Shell"]),
     device::<PySerial>(&["jumpstarter_driver_pyserial.driver.PySerial"]),

@@ -6,14 +6,17 @@
 //! settings of each are in `drivers/docs/power.md`.
 
 pub mod energenie;
+pub mod energenie_usb;
 pub mod external;
 pub mod http;
+pub mod hub;
 pub mod mock;
 pub mod noyito;
 pub mod shelly;
 pub mod snmp;
 pub mod switch;
 pub mod tasmota;
+pub mod usbrelay;
 pub mod ykush;
 
 use std::collections::BTreeMap;

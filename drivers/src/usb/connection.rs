@@ -210,7 +210,7 @@ fn refusal(device: &Plugged, error: rusb::Error) -> DriverError {
 }
 
 /// Sorts the error of a transfer.
-fn failure(what: &str, error: rusb::Error) -> DriverError {
+pub(super) fn failure(what: &str, error: rusb::Error) -> DriverError {
     match Trouble::from(error) {
         Trouble::Silent => DriverError::Timeout(format!("{what}: it does not answer")),
         Trouble::Gone | Trouble::Unclear => {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -35,18 +35,40 @@ struct Opened {
     device: Plugged,
     claim: Claim,
     connection: Box<dyn Connection>,
+    /// The serial number that it told when it was asked.
+    told: Option<String>,
 }
+
+/// How long a call waits for a device that is not there, unless the configuration says so: as long
+/// as it takes to plug it in again, or to enumerate the hub that it hangs on.
+pub(crate) const fn patience() -> Duration {
+    Duration::from_secs(5)
+}
+
+/// Asks a device for the serial number that is not in its descriptors. Blocks.
+pub(crate) type AskSerial = fn(&mut dyn Connection) -> Result<String>;
 
 /// One user's view of a device.
 #[derive(Debug)]
 pub(crate) struct Device {
     bus: Arc<Bus>,
-    wanted: Arc<Wanted>,
+    search: Search,
     /// How long a call waits for the device to come back.
     patience: Duration,
     /// Keeps the device open between two calls.
-    slot: Arc<Mutex<Option<Arc<Slot>>>>,
+    kept: Arc<Kept>,
 }
+
+/// How a device is found.
+#[derive(Debug, Clone)]
+struct Search {
+    wanted: Wanted,
+    /// The numbers of vendor and product, if the configuration has some.
+    numbers: Option<(u16, u16)>,
+    ask_serial: Option<AskSerial>,
+}
+
+type Kept = Mutex<Option<Arc<Slot>>>;
 
 impl Bus {
     /// The devices of this host, for everybody in this process.
@@ -84,30 +106,87 @@ impl Bus {
         slot
     }
 
+    /// The kernel's list: a directory for each device and each of its interfaces.
+    pub(crate) fn list(&self) -> &Path {
+        &self.list
+    }
+
+    /// Everything that is plugged in. Blocks.
+    pub(crate) fn plugged(&self) -> Result<Vec<Plugged>> {
+        plugged(&self.list)
+    }
+
     /// Finds the device, opens it if it isn't, and does `work` with it. Blocks.
     fn attempt<T>(
         &self,
-        wanted: &Wanted,
-        kept: &Mutex<Option<Arc<Slot>>>,
-        work: impl FnOnce(&mut dyn Connection) -> Result<T>,
+        Search { wanted, numbers, ask_serial }: &Search,
+        kept: &Kept,
+        work: impl Fn(&Plugged, &mut dyn Connection) -> Result<T>,
     ) -> Result<T> {
-        let device = wanted.choose(plugged(&self.list)?)?;
-        let slot = self.slot(&device.path);
-        *lock(kept) = Some(Arc::clone(&slot));
-        let mut place = lock(&slot);
+        let mut plugged = self.plugged()?;
+        plugged.retain(|device| numbers.is_none_or(|(v, p)| device.is_one_of(v, &[p])));
+        let Some((ask, serial)) = ask_serial.zip(wanted.serial.as_ref()) else {
+            let device = wanted.choose(plugged)?;
+            let slot = self.slot(&device.path);
+            *lock(kept) = Some(Arc::clone(&slot));
+            return self.with(device, wanted.kind.claim, &slot, |opened| {
+                work(&opened.device, &mut *opened.connection)
+            });
+        };
+        let alike = wanted.alike(plugged)?.into_iter();
+        let mut places: Vec<_> = alike.map(|device| (self.slot(&device.path), device)).collect();
+        // The one that it was the last time comes first, so that the others are left alone.
+        let last = lock(kept).clone();
+        let is_last = |slot: &Arc<Slot>| last.as_ref().is_some_and(|last| Arc::ptr_eq(last, slot));
+        places.sort_by_key(|(slot, _)| !is_last(slot));
+        let mut seen = Vec::new();
+        for (slot, device) in places {
+            let (path, mut is_meant) = (device.path.clone(), false);
+            let outcome = self.with(device, wanted.kind.claim, &slot, |opened| {
+                let told = match opened.told.take() {
+                    Some(told) => told,
+                    None => ask(&mut *opened.connection)?,
+                };
+                is_meant = told == *serial;
+                seen.push(format!("{told} at {path}"));
+                opened.told = Some(told);
+                is_meant.then(|| work(&opened.device, &mut *opened.connection)).transpose()
+            });
+            match outcome {
+                Ok(Some(done)) => {
+                    *lock(kept) = Some(slot);
+                    return Ok(done);
+                }
+                Ok(None) => {}
+                Err(error) if is_meant => return Err(error),
+                // It may be the one, but the others may be it as well.
+                Err(error) => seen.push(error.to_string()),
+            }
+        }
+        Err(DriverError::NotFound(format!("there is no {wanted}, but: {}", seen.join("; "))))
+    }
+
+    /// Opens a device if it isn't, and does `work` with it. Blocks.
+    fn with<T>(
+        &self,
+        device: Plugged,
+        claim: Claim,
+        slot: &Slot,
+        work: impl FnOnce(&mut Opened) -> Result<T>,
+    ) -> Result<T> {
+        let mut place = lock(slot);
         // What was plugged in there before has to be closed before this is opened.
-        let still_open = place
-            .take()
-            .filter(|opened| opened.device == device && opened.claim == wanted.kind.claim);
+        let still_open =
+            place.take().filter(|opened| opened.device == device && opened.claim == claim);
         let mut opened = match still_open {
             Some(opened) => opened,
             None => {
                 tracing::debug!("opening {device}");
-                let claim = wanted.kind.claim;
-                Opened { connection: self.open.open(&device, claim)?, device, claim }
+                let connection = self.open.open(&device, claim)?;
+                Opened { device, claim, connection, told: None }
             }
         };
-        let outcome = work(&mut *opened.connection);
+        let outcome = work(&mut opened);
         // After a failure nobody knows what is still under way: it is opened anew the next time.
         if outcome.is_ok() {
             *place = Some(opened);
@@ -119,7 +198,20 @@ impl Bus {
 impl Device {
     /// A device that need not be there yet.
     pub(crate) fn new(bus: Arc<Bus>, wanted: Wanted, patience: Duration) -> Self {
-        Self { bus, wanted: Arc::new(wanted), patience, slot: Arc::default() }
+        let search = Search { wanted, numbers: None, ask_serial: None };
+        Self { bus, search, patience, kept: Arc::default() }
+    }
+
+    /// A device that tells its serial number only when it is asked.
+    pub(crate) fn that_is_asked(mut self, ask_serial: AskSerial) -> Self {
+        self.search.ask_serial = Some(ask_serial);
+        self
+    }
+
+    /// A device with these numbers of vendor and product.
+    pub(crate) fn with_numbers(mut self, numbers: Option<(u16, u16)>) -> Self {
+        self.search.numbers = numbers;
+        self
     }
 
     /// Does `work` with the device, within `limit` once it is there. If it is not, or is unplugged
@@ -129,14 +221,24 @@ impl Device {
         T: Send + 'static,
         W: Fn(&mut dyn Connection) -> Result<T> + Clone + Send + 'static,
     {
+        self.run_on(limit, move |_: &Plugged, connection: &mut dyn Connection| work(connection))
+            .await
+    }
+
+    /// As [`run`](Self::run), with what the kernel knows of the device.
+    pub(crate) async fn run_on<T, W>(&self, limit: Duration, work: W) -> Result<T>
+    where
+        T: Send + 'static,
+        W: Fn(&Plugged, &mut dyn Connection) -> Result<T> + Clone + Send + 'static,
+    {
         let deadline = Instant::now() + self.patience;
         loop {
-            let (bus, wanted) = (Arc::clone(&self.bus), Arc::clone(&self.wanted));
-            let (kept, work) = (Arc::clone(&self.slot), work.clone());
-            let attempt = move || bus.attempt(&wanted, &kept, work);
-            match blocking::run(&format!("use {}", self.wanted), limit, attempt).await {
+            let (bus, search) = (Arc::clone(&self.bus), self.search.clone());
+            let (kept, work) = (Arc::clone(&self.kept), work.clone());
+            let attempt = move || bus.attempt(&search, &kept, work);
+            match blocking::run(&format!("use {}", self.search.wanted), limit, attempt).await {
                 Err(error) if is_away(&error) && Instant::now() < deadline => {
-                    tracing::debug!("waiting for {}: {error}", self.wanted);
+                    tracing::debug!("waiting for {}: {error}", self.search.wanted);
                 }
                 outcome => return outcome,
             }
@@ -152,7 +254,7 @@ impl Device {
 
     /// Closes the device, unless others have a use for it.
     pub(crate) fn release(&self) {
-        if let Some(slot) = lock(&self.slot).take() {
+        if let Some(slot) = lock(&self.kept).take() {
             blocking::discard(slot);
         }
     }

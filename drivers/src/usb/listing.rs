@@ -41,6 +41,10 @@ pub(crate) struct Plugged {
     pub(crate) serial: Option<String>,
     /// `bDeviceClass`: 9 is a hub, 0 is told by the interfaces.
     pub(crate) class: u8,
+    /// `bcdUSB`: the USB that it speaks where it is plugged in, 0x0210 for 2.1.
+    pub(crate) usb: u16,
+    /// How many ports a hub has; 0 for anything else.
+    pub(crate) ports: u8,
     pub(crate) bus: u8,
     /// Another one each time it is plugged in.
     pub(crate) address: u8,
@@ -74,31 +78,52 @@ fn read(directory: &Path) -> Option<Plugged> {
         product_name: attribute("product").unwrap_or_default(),
         serial: attribute("serial"),
         class: u8::from_str_radix(&attribute("bDeviceClass")?, 16).ok()?,
+        usb: usb_version(&attribute("version")?)?,
+        ports: attribute("maxchild").and_then(|ports| ports.parse().ok()).unwrap_or(0),
         bus: attribute("busnum")?.parse().ok()?,
         address: attribute("devnum")?.parse().ok()?,
     })
 }
 
+/// A version as the kernel writes it, `2.10`, as the device does.
+fn usb_version(text: &str) -> Option<u16> {
+    u16::from_str_radix(&text.replace('.', ""), 16).ok()
+}
+
 impl Wanted {
     /// The one of these that is meant. Without a serial number and a path it is the first.
     pub(super) fn choose(&self, plugged: Vec<Plugged>) -> Result<Plugged> {
-        let alike: Vec<_> = plugged.into_iter().filter(self.kind.is_like).collect();
-        let is_meant = |device: &&Plugged| {
+        let is_meant = |device: &Plugged| {
             self.serial.as_ref().is_none_or(|serial| device.serial.as_ref() == Some(serial))
-                && self.path.as_ref().is_none_or(|path| device.path == *path)
+                && self.is_in_place(device)
         };
-        match alike.iter().find(is_meant) {
+        let alike: Vec<_> = plugged.into_iter().filter(self.kind.is_like).collect();
+        match alike.iter().find(|device| is_meant(device)) {
             Some(device) => Ok(device.clone()),
-            None if alike.is_empty() => Err(DriverError::NotFound(format!(
-                "there is no {self}: no {} at all",
-                self.kind.name
-            ))),
-            None => {
-                let others: Vec<_> = alike.iter().map(Plugged::to_string).collect();
-                let others = others.join("; ");
-                Err(DriverError::NotFound(format!("there is no {self}, but there is: {others}")))
-            }
+            None => Err(self.is_missing(&alike)),
         }
+    }
+
+    /// Those of these that may be meant, whatever their serial number: at least one.
+    pub(super) fn alike(&self, plugged: Vec<Plugged>) -> Result<Vec<Plugged>> {
+        let alike: Vec<_> = plugged.into_iter().filter(self.kind.is_like).collect();
+        match alike.iter().any(|device| self.is_in_place(device)) {
+            true => Ok(alike.into_iter().filter(|device| self.is_in_place(device)).collect()),
+            false => Err(self.is_missing(&alike)),
+        }
+    }
+
+    fn is_in_place(&self, device: &Plugged) -> bool {
+        self.path.as_ref().is_none_or(|path| device.path == *path)
+    }
+
+    fn is_missing(&self, alike: &[Plugged]) -> DriverError {
+        DriverError::NotFound(if alike.is_empty() {
+            format!("there is no {self}: no {} at all", self.kind.name)
+        } else {
+            let others: Vec<_> = alike.iter().map(Plugged::to_string).collect();
+            format!("there is no {self}, but there is: {}", others.join("; "))
+        })
     }
 }
 

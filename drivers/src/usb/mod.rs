@@ -15,8 +15,8 @@ mod listing;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub(crate) use self::connection::{Claim, Connection, Control};
-pub(crate) use self::device::{Bus, Device};
-pub(crate) use self::listing::{Kind, Wanted};
 #[cfg(test)]
-pub(crate) use self::{connection::Open, listing::Plugged};
+pub(crate) use self::connection::Open;
+pub(crate) use self::connection::{Claim, Connection, Control};
+pub(crate) use self::device::{Bus, Device, patience};
+pub(crate) use self::listing::{Kind, Plugged, Wanted};

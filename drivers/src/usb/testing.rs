@@ -1,7 +1,190 @@
 //! A host with devices that exist only in a test.
 
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Debug;
 use std::fs;
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::connection::{Claim, Connection, Control, Open, failure};
+use super::device::Bus;
+use super::listing::Plugged;
+use crate::Result;
+
+/// What a device's program does with transfers. It stalls what it does not know.
+pub(crate) trait Firmware: Debug + Send + 'static {
+    /// Takes a report.
+    fn write(&mut self, report: &[u8]) -> Result<(), rusb::Error> {
+        unreachable!("this device has no endpoint for the report {report:02x?}")
+    }
+
+    /// Has a report, or has not.
+    fn read(&mut self) -> Option<Vec<u8>> {
+        unreachable!("this device has no endpoint for reports")
+    }
+
+    /// Takes a request with data.
+    fn control_out(&mut self, request: Control, data: &[u8]) -> Result<(), rusb::Error>;
+
+    /// Answers a request with at most `length` bytes.
+    fn control_in(&mut self, request: Control, length: usize) -> Result<Vec<u8>, rusb::Error>;
+}
+
+/// What a device does with the next transfer, apart from what it should.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Mood {
+    /// It does not answer.
+    Silent,
+    /// It refuses.
+    Stall,
+    /// It sends half an answer.
+    Short,
+    /// It answers something else.
+    Garbage,
+    /// It is unplugged, though still in the kernel's list.
+    Gone,
+}
+
+/// A device that exists only in a test.
+#[derive(Debug)]
+pub(crate) struct Faked<F> {
+    pub(crate) firmware: F,
+    /// One for each of the next transfers; none is as it should.
+    pub(crate) moods: VecDeque<Option<Mood>>,
+    /// How often it was opened, and what of it is claimed while it is open.
+    pub(crate) opened: usize,
+    pub(crate) claimed: Option<Claim>,
+}
+
+/// A host: the kernel's list, and a device for each path.
+#[derive(Debug)]
+pub(crate) struct Host<F> {
+    list: TempDir,
+    devices: Devices<F>,
+    pub(crate) bus: Arc<Bus>,
+}
+
+type Devices<F> = Arc<Mutex<BTreeMap<String, Arc<Mutex<Faked<F>>>>>>;
+
+impl<F: Firmware> Host<F> {
+    pub(crate) fn new() -> Self {
+        let (list, devices) = (tempfile::tempdir().unwrap(), Devices::default());
+        let open = Box::new(Opener(Arc::clone(&devices)));
+        let bus = Arc::new(Bus::new(list.path().to_owned(), open));
+        Self { list, devices, bus }
+    }
+
+    pub(crate) fn list(&self) -> &Path {
+        self.list.path()
+    }
+
+    /// Puts a device with these numbers and attributes into the socket `path`.
+    pub(crate) fn plug(
+        &self,
+        path: &str,
+        numbers: (u16, u16),
+        attributes: &[(&str, &str)],
+        firmware: F,
+    ) {
+        let device = Faked { firmware, moods: VecDeque::new(), opened: 0, claimed: None };
+        let mut devices = self.devices.lock().unwrap();
+        let address = u8::try_from(devices.len()).unwrap() + 1;
+        devices.insert(path.to_owned(), Arc::new(Mutex::new(device)));
+        plug_with(self.list(), path, numbers, address, attributes);
+    }
+
+    /// Looks into a device.
+    pub(crate) fn at<T>(&self, path: &str, look: impl FnOnce(&mut Faked<F>) -> T) -> T {
+        let device = Arc::clone(&self.devices.lock().unwrap()[path]);
+        let mut device = device.lock().unwrap();
+        look(&mut device)
+    }
+}
+
+#[derive(Debug)]
+struct Opener<F>(Devices<F>);
+
+impl<F: Firmware> Open for Opener<F> {
+    fn open(&self, device: &Plugged, claim: Claim) -> Result<Box<dyn Connection>> {
+        let faked = Arc::clone(&self.0.lock().unwrap()[&device.path]);
+        {
+            let mut faked = faked.lock().unwrap();
+            assert_eq!(faked.claimed, None, "{device} is opened once");
+            faked.claimed = Some(claim);
+            faked.opened += 1;
+        }
+        Ok(Box::new(Endpoints { what: device.to_string(), faked }))
+    }
+}
+
+#[derive(Debug)]
+struct Endpoints<F> {
+    what: String,
+    faked: Arc<Mutex<Faked<F>>>,
+}
+
+impl<F> Drop for Endpoints<F> {
+    fn drop(&mut self) {
+        self.faked.lock().unwrap().claimed = None;
+    }
+}
+
+impl<F: Firmware> Endpoints<F> {
+    /// What comes of a transfer, with the mood that the device is in.
+    fn transfer<T>(
+        &self,
+        work: impl FnOnce(&mut Faked<F>, Option<Mood>) -> Result<T, rusb::Error>,
+    ) -> Result<T> {
+        let mut faked: MutexGuard<'_, _> = self.faked.lock().unwrap();
+        let mood = faked.moods.pop_front().flatten();
+        let outcome = match mood {
+            Some(Mood::Silent) => Err(rusb::Error::Timeout),
+            Some(Mood::Stall) => Err(rusb::Error::Pipe),
+            Some(Mood::Gone) => Err(rusb::Error::NoDevice),
+            Some(Mood::Short | Mood::Garbage) | None => work(&mut faked, mood),
+        };
+        outcome.map_err(|error| failure(&self.what, error))
+    }
+}
+
+/// Copies an answer as far as it is sent, and fits; returns its length.
+fn deliver(mut answer: Vec<u8>, mood: Option<Mood>, into: &mut [u8]) -> usize {
+    match mood {
+        Some(Mood::Short) => answer.truncate(answer.len() / 2),
+        Some(Mood::Garbage) => answer.fill(0xA5),
+        _ => {}
+    }
+    assert!(answer.len() <= into.len(), "an answer of {} bytes for {}", answer.len(), into.len());
+    into[..answer.len()].copy_from_slice(&answer);
+    answer.len()
+}
+
+impl<F: Firmware> Connection for Endpoints<F> {
+    fn write(&mut self, report: &[u8], _: Duration) -> Result<()> {
+        self.transfer(|faked, _| faked.firmware.write(report))
+    }
+
+    fn read(&mut self, report: &mut [u8], _: Duration) -> Result<usize> {
+        self.transfer(|faked, mood| {
+            let answer = faked.firmware.read().ok_or(rusb::Error::Timeout)?;
+            Ok(deliver(answer, mood, report))
+        })
+    }
+
+    fn control_out(&mut self, request: Control, data: &[u8], _: Duration) -> Result<()> {
+        self.transfer(|faked, _| faked.firmware.control_out(request, data))
+    }
+
+    fn control_in(&mut self, request: Control, data: &mut [u8], _: Duration) -> Result<usize> {
+        self.transfer(|faked, mood| {
+            let answer = faked.firmware.control_in(request, data.len())?;
+            Ok(deliver(answer, mood, data))
+        })
+    }
+}
 
 /// Puts a device of Yepkit's vendor into the kernel's list.
 pub(crate) fn plug(list: &Path, path: &str, product: u16, serial: &str, address: u8) {
@@ -25,6 +208,7 @@ pub(crate) fn plug_with(
     write("idVendor", &format!("{vendor:04x}"));
     write("idProduct", &format!("{product:04x}"));
     write("bDeviceClass", "00");
+    write("version", " 2.00");
     write("busnum", "1");
     for (name, text) in attributes {
         write(name, text);

@@ -4,8 +4,10 @@
 //! answers with a line of text a channel, `CH1: ON`. Sources: the boards' leaflets, labgrid's and
 //! usbrelay's drivers.
 
+mod hid;
 mod serial;
 
+pub use self::hid::{HidConfig, NoyitoPowerHid};
 pub use self::serial::{NoyitoPowerSerial, SerialConfig};
 use super::switch::{Position, State};
 use crate::{DriverError, Result};

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::switch::{AtOpen, Position, State, Switch};
 use crate::registry::Build;
-use crate::usb::{Bus, Claim, Connection, Device, Kind, Wanted};
+use crate::usb::{Bus, Claim, Connection, Device, Kind, Wanted, patience};
 use crate::{DriverError, Result, number};
 
 /// A port of a board, or all of them.
@@ -107,11 +107,6 @@ pub struct Config {
     /// How long a call waits for a board that is not plugged in, in seconds.
     #[serde(default = "patience", deserialize_with = "number::seconds")]
     reconnect_timeout: Duration,
-}
-
-/// As long as it takes to plug in a board again, or to enumerate the hub that it hangs on.
-const fn patience() -> Duration {
-    Duration::from_secs(5)
 }
 
 /// A word, or a number that was not put in quotes.
