@@ -12,6 +12,7 @@ pub(crate) mod image;
 pub mod mock;
 pub mod opendal;
 mod reader;
+pub mod sdwire;
 pub mod usb_sd_mux;
 
 use std::fmt;

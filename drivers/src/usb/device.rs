@@ -66,6 +66,8 @@ struct Search {
     /// The numbers of vendor and product, if the configuration has some.
     numbers: Option<(u16, u16)>,
     ask_serial: Option<AskSerial>,
+    /// Whether one of several is not chosen by chance.
+    only: bool,
 }
 
 type Kept = Mutex<Option<Arc<Slot>>>;
@@ -119,14 +121,15 @@ impl Bus {
     /// Finds the device, opens it if it isn't, and does `work` with it. Blocks.
     fn attempt<T>(
         &self,
-        Search { wanted, numbers, ask_serial }: &Search,
+        Search { wanted, numbers, ask_serial, only }: &Search,
         kept: &Kept,
         work: impl Fn(&Plugged, &mut dyn Connection) -> Result<T>,
     ) -> Result<T> {
         let mut plugged = self.plugged()?;
         plugged.retain(|device| numbers.is_none_or(|(v, p)| device.is_one_of(v, &[p])));
         let Some((ask, serial)) = ask_serial.zip(wanted.serial.as_ref()) else {
-            let device = wanted.choose(plugged)?;
+            let device =
+                if *only { wanted.choose_only(plugged)? } else { wanted.choose(plugged)? };
             let slot = self.slot(&device.path);
             *lock(kept) = Some(Arc::clone(&slot));
             return self.with(device, wanted.kind.claim, &slot, |opened| {
@@ -198,13 +201,20 @@ impl Bus {
 impl Device {
     /// A device that need not be there yet.
     pub(crate) fn new(bus: Arc<Bus>, wanted: Wanted, patience: Duration) -> Self {
-        let search = Search { wanted, numbers: None, ask_serial: None };
+        let search = Search { wanted, numbers: None, ask_serial: None, only: false };
         Self { bus, search, patience, kept: Arc::default() }
     }
 
     /// A device that tells its serial number only when it is asked.
     pub(crate) fn that_is_asked(mut self, ask_serial: AskSerial) -> Self {
         self.search.ask_serial = Some(ask_serial);
+        self
+    }
+
+    /// A device that must not be taken for another: if several are like it, the configuration has to
+    /// say which is meant.
+    pub(crate) fn that_is_unmistakable(mut self) -> Self {
+        self.search.only = true;
         self
     }
 
@@ -248,8 +258,9 @@ impl Device {
 
     /// As [`Bus::find`].
     pub(crate) async fn find(&self, limit: Duration) -> Result<PathBuf> {
-        let (bus, wanted) = (Arc::clone(&self.bus), Arc::clone(&self.wanted));
-        blocking::run(&format!("find {}", self.wanted), limit, move || bus.find(&wanted)).await
+        let (bus, wanted) = (Arc::clone(&self.bus), self.search.wanted.clone());
+        let what = format!("find {wanted}");
+        blocking::run(&what, limit, move || bus.find(&wanted)).await
     }
 
     /// Closes the device, unless others have a use for it.

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Seek as _, SeekFrom};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Display, PathBuf};
+use std::path::{Display, Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, PosixFadviseAdvice, posix_fadvise};
@@ -250,6 +250,13 @@ impl Device {
         }
         Ok(length)
     }
+}
+
+/// Whether there is a device with a medium in it. Blocks.
+pub(in super::super) fn has_medium(path: &Path) -> bool {
+    // Opening it makes the kernel ask the device.
+    let open = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
+    open.and_then(|mut file| file.seek(SeekFrom::End(0))).is_ok_and(|size| size > 0)
 }
 
 /// Opens the same device once more, whatever its path leads to by now.

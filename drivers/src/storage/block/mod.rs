@@ -38,6 +38,7 @@ use tracing::Instrument as _;
 
 use self::bmap::Bmap;
 use self::device::Expected;
+pub(super) use self::device::has_medium;
 pub use self::flash::Settings;
 use self::guard::Kernel;
 pub use self::mux::{ChildMux, Mux, Node, Side};
@@ -87,11 +88,11 @@ pub struct Config {
 }
 
 /// As long as the reference's drivers wait.
-pub(super) const fn default_timeout() -> Duration {
+pub(crate) const fn default_timeout() -> Duration {
     Duration::from_secs(10)
 }
 
-pub(super) const fn yes() -> bool {
+pub(crate) const fn yes() -> bool {
     true
 }
 
@@ -99,7 +100,7 @@ pub(super) const fn yes() -> bool {
 const LONGEST_BMAP: u64 = 8 * 1024 * 1024;
 
 /// How long a device may take to store what its own cache holds. The reference's limit.
-pub(super) const fn default_sync_limit() -> Duration {
+pub(crate) const fn default_sync_limit() -> Duration {
     Duration::from_secs(900)
 }
 
