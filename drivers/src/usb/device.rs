@@ -1,6 +1,7 @@
 //! Devices that are shared, and opened again when they come back.
 
 use std::collections::HashMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
@@ -65,6 +66,8 @@ struct Search {
     /// The numbers of vendor and product, if the configuration has some.
     numbers: Option<(u16, u16)>,
     ask_serial: Option<AskSerial>,
+    /// Whether one of several is not chosen by chance.
+    only: bool,
 }
 
 type Kept = Mutex<Option<Arc<Slot>>>;
@@ -84,6 +87,18 @@ impl Bus {
     /// The devices of a list, and a way to open them.
     pub(crate) fn new(list: PathBuf, open: Box<dyn Open>) -> Self {
         Self { list, open, slots: Mutex::default() }
+    }
+
+    /// Where a device is plugged in: its directory in `/sys`, without links. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// It is not there, or it may be any of several.
+    pub(crate) fn find(&self, wanted: &Wanted) -> Result<PathBuf> {
+        let device = wanted.choose_only(plugged(&self.list)?)?;
+        let directory = self.list.join(&device.path);
+        let failed = |error| DriverError::io(format!("find {device} in /sys"), error);
+        fs::canonicalize(directory).map_err(failed)
     }
 
     fn slot(&self, path: &str) -> Arc<Slot> {
@@ -110,14 +125,15 @@ impl Bus {
     /// Finds the device, opens it if it isn't, and does `work` with it. Blocks.
     fn attempt<T>(
         &self,
-        Search { wanted, numbers, ask_serial }: &Search,
+        Search { wanted, numbers, ask_serial, only }: &Search,
         kept: &Kept,
         work: impl Fn(&Plugged, &mut dyn Connection) -> Result<T>,
     ) -> Result<T> {
         let mut plugged = self.plugged()?;
         plugged.retain(|device| numbers.is_none_or(|(v, p)| device.is_one_of(v, &[p])));
         let Some((ask, serial)) = ask_serial.zip(wanted.serial.as_ref()) else {
-            let device = wanted.choose(plugged)?;
+            let device =
+                if *only { wanted.choose_only(plugged)? } else { wanted.choose(plugged)? };
             let slot = self.slot(&device.path);
             *lock(kept) = Some(Arc::clone(&slot));
             return self.with(device, wanted.kind.claim, &slot, |opened| {
@@ -199,13 +215,20 @@ impl Bus {
 impl Device {
     /// A device that need not be there yet.
     pub(crate) fn new(bus: Arc<Bus>, wanted: Wanted, patience: Duration) -> Self {
-        let search = Search { wanted, numbers: None, ask_serial: None };
+        let search = Search { wanted, numbers: None, ask_serial: None, only: false };
         Self { bus, search, patience, kept: Arc::default() }
     }
 
     /// A device that tells its serial number only when it is asked.
     pub(crate) fn that_is_asked(mut self, ask_serial: AskSerial) -> Self {
         self.search.ask_serial = Some(ask_serial);
+        self
+    }
+
+    /// A device that must not be taken for another: if several are like it, the configuration has to
+    /// say which is meant.
+    pub(crate) fn that_is_unmistakable(mut self) -> Self {
+        self.search.only = true;
         self
     }
 
@@ -245,6 +268,13 @@ impl Device {
             }
             sleep(LOOK_AGAIN).await;
         }
+    }
+
+    /// As [`Bus::find`].
+    pub(crate) async fn find(&self, limit: Duration) -> Result<PathBuf> {
+        let (bus, wanted) = (Arc::clone(&self.bus), self.search.wanted.clone());
+        let what = format!("find {wanted}");
+        blocking::run(&what, limit, move || bus.find(&wanted)).await
     }
 
     /// Closes the device, unless others have a use for it.

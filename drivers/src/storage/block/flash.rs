@@ -14,18 +14,19 @@ use crate::encoding;
 use crate::stream::Source;
 use crate::{DriverError, Result, blocking};
 
-/// How long the device may take to store what its own cache holds. The reference's limit.
-const SYNC_LIMIT: Duration = Duration::from_secs(900);
-
 /// How an image is written.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Settings {
+pub struct Settings {
     /// Read it back.
-    pub(super) verify: bool,
+    pub verify: bool,
     /// Pass over zeros.
-    pub(super) skip_zeros: bool,
+    pub skip_zeros: bool,
     /// Decompress it if it begins like compressed data.
-    pub(super) decompress: bool,
+    pub decompress: bool,
+    /// How long the device may take to store what its own cache holds.
+    pub sync_limit: Duration,
+    /// How long the device is left alone after that, for one that says too early that it is done.
+    pub leeway: Duration,
 }
 
 /// Writes an image to the start of a device. Returns once it is on it: stored, and, if `settings`
@@ -59,11 +60,12 @@ pub(super) async fn flash(
     let written = writers.finish().await?;
     let syncing = Arc::clone(device);
     let sync = move || syncing.sync().map_err(|error| syncing.failed("store all of", error));
-    blocking::run(&format!("sync {}", device.path()), SYNC_LIMIT, sync).await?;
+    blocking::run(&format!("sync {}", device.path()), settings.sync_limit, sync).await?;
     progress.end();
     if settings.verify {
         verify(device, written).await?;
     }
+    tokio::time::sleep(settings.leeway).await;
     Ok(())
 }
 

@@ -38,9 +38,10 @@ use tracing::Instrument as _;
 
 use self::bmap::Bmap;
 use self::device::Expected;
-use self::flash::Settings;
+pub(super) use self::device::has_medium;
+pub use self::flash::Settings;
 use self::guard::Kernel;
-pub use self::mux::{ChildMux, Mux, Side};
+pub use self::mux::{ChildMux, Mux, Node, Side};
 use self::visit::{Purpose, Storage};
 use super::MuxClient;
 use crate::driver::{Call, Driver, Method, Use};
@@ -87,33 +88,61 @@ pub struct Config {
 }
 
 /// As long as the reference's drivers wait.
-const fn default_timeout() -> Duration {
+pub(crate) const fn default_timeout() -> Duration {
     Duration::from_secs(10)
 }
 
-const fn yes() -> bool {
+pub(crate) const fn yes() -> bool {
     true
 }
 
 /// The longest block map, in bytes: some 70,000 ranges. Real ones have a few hundred.
 const LONGEST_BMAP: u64 = 8 * 1024 * 1024;
 
+/// How long a device may take to store what its own cache holds. The reference's limit.
+pub(crate) const fn default_sync_limit() -> Duration {
+    Duration::from_secs(900)
+}
+
 impl Build for BlockDevice {
     type Config = Config;
 
     fn build(config: Config) -> Result<Self> {
-        Ok(Self::new(ChildMux::default(), config))
+        Ok(Self::new(ChildMux::default(), config.into()))
+    }
+}
+
+/// How a storage is found when it is on the host, and how it is used there.
+#[derive(Debug)]
+pub struct Setup {
+    /// Where it is; none if the mux knows.
+    pub device: Option<PathBuf>,
+    /// Its size in bytes; any other is not the device.
+    pub size: Option<u64>,
+    /// Its serial number, or that of its reader; any other is not the device.
+    pub serial: Option<String>,
+    /// How long it may take to appear.
+    pub patience: Duration,
+    /// How images are written to it.
+    pub settings: Settings,
+}
+
+impl From<Config> for Setup {
+    fn from(config: Config) -> Self {
+        let Config { device, size, serial, timeout, verify, skip_zeros, decompress } = config;
+        let (sync_limit, leeway) = (default_sync_limit(), Duration::ZERO);
+        let settings = Settings { verify, skip_zeros, decompress, sync_limit, leeway };
+        Self { device: Some(device), size, serial, patience: timeout, settings }
     }
 }
 
 impl<M: Mux> BlockStorage<M> {
     /// The storage that `mux` connects to the host or to the DUT.
-    pub fn new(mux: M, config: Config) -> Self {
-        let Config { device, size, serial, timeout, verify, skip_zeros, decompress } = config;
-        let expected = Expected { path: device, size, serial, kernel: Kernel::default() };
-        let settings = Settings { verify, skip_zeros, decompress };
+    pub fn new(mux: M, setup: Setup) -> Self {
+        let Setup { device, size, serial, patience, settings } = setup;
+        let expected = Expected { size, serial, kernel: Kernel::default() };
         let turn = tokio::sync::Mutex::default();
-        let storage = Storage { mux, expected, patience: timeout, settings, turn };
+        let storage = Storage { mux, device, expected, patience, settings, turn };
         Self { storage: Arc::new(storage), tasks: TaskTracker::new() }
     }
 

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::super::super::chunk::{CHUNK, Chunk};
 use super::super::device::{Device, Expected};
 use super::super::guard::Kernel;
+use super::super::mux::Node;
 use super::super::plan::Plan;
 use super::super::verify::verify;
 use super::super::writers::{Piece, Writers};
@@ -145,9 +146,8 @@ async fn a_card_that_is_pulled_is_an_error_and_the_mux_goes_back() {
 
 /// A card with this on it, and what should be on it.
 async fn written(path: &Path, image: &[u8]) -> (Arc<Device>, Vec<super::super::writers::Written>) {
-    let expected =
-        Expected { path: path.to_owned(), size: None, serial: None, kernel: Kernel::default() };
-    let found = expected.find().unwrap();
+    let expected = Expected { size: None, serial: None, kernel: Kernel::default() };
+    let found = expected.find(&Node { path: path.to_owned(), below: None }).unwrap();
     let device = Arc::new(expected.open(&found, TaskTracker::new().token()).unwrap());
     let mut writers = Writers::start(&device, true);
     for (index, data) in image.chunks(CHUNK).enumerate() {
