@@ -154,13 +154,21 @@ fn what_is_in_the_way_says_what_would_help() {
     assert_eq!(obstacles("ttyUSB0"), json!([held, manager]));
     assert_eq!(obstacles("05e3:0608"), json!(["it does not switch the power of its ports"]));
 
+    // A board brings its console with it.
+    host.plug("1-5", "2b23:1012", 6, &[("product", "Dutlink"), ("serial", "c415")]);
+    host.tty("1-5", "ttyACM0", &[]);
+
     // What was advised helps.
     host.write("sys/module/sg/refcnt", "0\n");
     host.write("run/udev/data/c188:0", "E:ID_MM_DEVICE_IGNORE=1\n");
     fs::remove_file(host.root().join("proc/42/fd/3")).unwrap();
     host.write("dev/bus/usb/001/004", "");
     let yaml = discover(&host, &[]);
-    assert!(!yaml.contains("in the way"), "{yaml}");
+    assert!(!yaml.contains("in the way") && !yaml.contains("ttyACM0"), "{yaml}");
+    assert!(
+        yaml.contains("  dutlink: { type: jumpstarter_driver_dutlink.driver.Dutlink, "),
+        "{yaml}"
+    );
     assert!(yaml.contains("\n# hub of 4 ports, 05e3:0608 at 1-4"), "{yaml}");
 }
 

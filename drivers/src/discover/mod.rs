@@ -1,6 +1,6 @@
 //! What is plugged into a host, and how it is configured.
 //!
-//! Every room that drives hardware owns a list of what it knows, [`Offer`]s, one line a kind of device.
+//! Every room that drives hardware owns a list of what it knows, `Offer`s, one line a kind of device.
 //! Here they are held against the kernel's list. Hubs are asked whether they can switch, and nothing
 //! else is touched. What is found, but can't be used as things are, says what is in the way.
 //!

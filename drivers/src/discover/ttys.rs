@@ -6,13 +6,18 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::obstacle::{running, tty_permission};
+use super::offer::OFFERS;
 use super::{Found, Host, entries};
 use crate::usb::{Plugged, holder};
 
-/// The serial ports on USB.
+/// The serial ports on USB, but for those of boards that bring their console with them.
 pub(super) fn found(host: &Host, plugged: &[Plugged]) -> Vec<Found> {
     let names = fs::read_dir(host.at("/sys/class/tty")).into_iter().flatten().flatten();
     let mut ttys: Vec<_> = names.filter_map(|name| Tty::new(host, &name.path(), plugged)).collect();
+    let is_offered = |device: &Plugged| {
+        OFFERS.iter().copied().flatten().any(|offer| (offer.kind.is_like)(device))
+    };
+    ttys.retain(|tty| !is_offered(tty.device));
     ttys.sort_by(|one, other| one.node.cmp(&other.node));
     ttys.iter().enumerate().map(|(index, tty)| tty.found(host, index)).collect()
 }

@@ -99,7 +99,8 @@ impl EnerGenieUsb {
             return Err(DriverError::InvalidArgument(text));
         }
         let wanted = Wanted { kind: KIND, serial: config.serial, path: config.path };
-        let device = Device::new(bus, wanted, config.reconnect_timeout).that_is_asked(serial);
+        let device =
+            Device::new(bus, wanted, config.reconnect_timeout).that_is_asked(serial).shared();
         Ok(Self { device, slot: config.slot, at_open: config.default })
     }
 }
@@ -261,7 +262,7 @@ mod tests {
         assert_eq!(four.status().await.unwrap(), State::On);
         four.off().await.unwrap();
         assert_eq!(sockets(&host, "1-2"), [false; 4]);
-        assert_eq!(host.at("1-2", |strip| strip.claimed), Some(Claim::Detached(0)));
+        assert_eq!(host.at("1-2", |strip| strip.claims[0]), Claim::Detached(0));
     }
 
     #[tokio::test]

@@ -242,8 +242,8 @@ mod tests {
         two.off().await.unwrap();
         assert_eq!(relays(&host, "1-1"), 0b01);
         assert_eq!(two.status().await.unwrap(), State::Off);
-        let (opened, claimed) = host.at("1-1", |board| (board.opened, board.claimed));
-        assert_eq!((opened, claimed), (1, Some(Claim::Nothing)), "both share the board");
+        let claims = host.at("1-1", |board| board.claims.clone());
+        assert_eq!(claims, [Claim::Nothing], "both share the board");
     }
 
     #[tokio::test(start_paused = true)]
@@ -255,9 +255,9 @@ mod tests {
         let second = relay(&host, json!({"serial": "BBBBB"}));
         second.on().await.unwrap();
         assert_eq!((relays(&host, "1-2"), relays(&host, "1-3")), (0, 1));
-        assert_eq!(host.at("1-1", |thermometer| thermometer.opened), 0);
+        assert_eq!(host.at("1-1", |thermometer| thermometer.claims.len()), 0);
         second.off().await.unwrap();
-        assert_eq!(host.at("1-2", |other| other.opened), 1, "the others are asked once");
+        assert_eq!(host.at("1-2", |other| other.claims.len()), 1, "the others are asked once");
 
         let missing = relay(&host, json!({"serial": "CCCCC", "reconnect_timeout": 0}));
         assert_eq!(
@@ -304,7 +304,7 @@ mod tests {
         assert!(matches!(status(Mood::Silent).await, DriverError::Timeout(_)));
         assert!(matches!(status(Mood::Gone).await, DriverError::Disconnected(_)));
         assert_eq!(relay.status().await.unwrap(), State::Off, "it is opened again");
-        assert_eq!(host.at("1-1", |board| board.opened), 5);
+        assert_eq!(host.at("1-1", |board| board.claims.len()), 5);
         host.at("1-1", |board| board.moods.push_back(Some(Mood::Stall)));
         let error = relay.on().await.unwrap_err();
         assert!(error.to_string().ends_with("it refuses the request"), "{error}");

@@ -141,7 +141,8 @@ impl NoyitoPowerHid {
             numbers => (NUMBERED, Some(numbers)),
         };
         let wanted = Wanted { kind, serial: None, path: config.path };
-        let device = Device::new(bus, wanted, config.reconnect_timeout).with_numbers(numbers);
+        let device =
+            Device::new(bus, wanted, config.reconnect_timeout).with_numbers(numbers).shared();
         let channels = if all_channels { (1..=num_channels).collect() } else { vec![channel] };
         Ok(Self { device, channels, read_back, at_open: config.default })
     }
@@ -309,8 +310,25 @@ mod tests {
         assert_eq!(relays(&host, "1-1"), [true; 8]);
         three.off().await.unwrap();
         assert_eq!(three.status().await.unwrap(), State::Off);
-        let (opened, claimed) = host.at("1-1", |board| (board.opened, board.claimed));
-        assert_eq!((opened, claimed), (1, Some(Claim::Detached(0))), "both share the board");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn other_programs_have_their_turn_between_two_calls() {
+        let host = Host::new();
+        host.plug("1-1", NUMBERS, &[], Board::default());
+        let one = power(&host, json!({"channel": 1}));
+        let two = power(&host, json!({"channel": 2}));
+        let (first, second) = tokio::join!(one.on(), two.on());
+        assert_eq!((first.unwrap(), second.unwrap()), ((), ()));
+        assert_eq!(relays(&host, "1-1")[..2], [true; 2]);
+        while host.at("1-1", |board| board.open) {
+            tokio::task::yield_now().await;
+        }
+        assert!(host.at("1-1", |board| board.claims.iter().all(|c| *c == Claim::Detached(0))));
+        host.at("1-1", |board| board.taken = 3);
+        one.off().await.unwrap();
+        host.at("1-1", |board| board.taken = usize::MAX);
+        assert!(matches!(one.on().await, Err(DriverError::Busy(_))));
     }
 
     #[tokio::test(start_paused = true)]
