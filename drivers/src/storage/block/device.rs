@@ -13,6 +13,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::super::chunk::ALIGNMENT;
 use super::guard::{Kernel, Number, Usage};
+use super::marker;
 use super::mux::Node;
 use crate::blocking::SlowDrop;
 use crate::{DriverError, Result};
@@ -181,6 +182,12 @@ impl Expected {
 }
 
 impl Found {
+    /// Whether only a part of an image is on it. Blocks.
+    pub(super) fn is_half_written(&self) -> bool {
+        forget_cached(&self.file);
+        marker::is_marked(&self.file)
+    }
+
     /// udev locks a device while it looks at it, which it does just when a card has come.
     fn lock(&self) -> Result<(), Refused> {
         let path = self.path.display();

@@ -153,3 +153,41 @@ async fn all_of_it_is_read() {
     assert!(read(&storage(&path, &mux, json!({}))).await.unwrap() == image);
     assert_eq!(mux.sides(), [Side::Host, Side::Dut]);
 }
+
+#[tokio::test]
+async fn a_card_that_is_half_written_can_not_be_taken_for_a_whole_one() {
+    let image = image(4 * CHUNK);
+    let (_folder, path) = card(8 * CHUNK);
+    let storage = storage(&path, &Switch::default(), json!({}));
+    let is_marked = || super::super::marker::is_marked(&fs::File::open(&path).unwrap());
+    for end in [1, 2 * CHUNK + 5, 4 * CHUNK - 1] {
+        let lent = Lent::default();
+        let handle = lent.source(crate::testing::cut_off(&image[..end]));
+        lent.call(&storage, "write", json!([handle])).await.unwrap_err();
+        assert_eq!(is_marked(), end > CHUNK, "nothing is touched before the first chunk is whole");
+        let written = fs::read(&path).unwrap();
+        assert!(end < CHUNK || written[64..CHUNK].iter().all(|byte| *byte == 0));
+    }
+    write(&storage, &*image).await.unwrap();
+    assert!(!is_marked());
+    assert!(fs::read(&path).unwrap().starts_with(&image));
+}
+
+#[tokio::test]
+async fn no_marker_stays_where_the_image_has_a_hole() {
+    let image = image(3 * CHUNK);
+    let (_folder, path) = card(3 * CHUNK);
+    let map = bmap_of(&image, &[(32, 300)]);
+    write_mapped(&storage(&path, &Switch::default(), json!({})), &image, &map).await.unwrap();
+    assert!(fs::read(&path).unwrap()[..32 * 4096].iter().all(|byte| *byte == OLD));
+}
+
+#[tokio::test]
+async fn an_image_of_the_wrong_map_leaves_the_card_as_it_was() {
+    let image = image(3 * CHUNK);
+    let (_folder, path) = card(3 * CHUNK);
+    let map = bmap_of(&vec![7; 3 * CHUNK], &[(0, 0), (700, 700)]);
+    let storage = storage(&path, &Switch::default(), json!({}));
+    write_mapped(&storage, &image, &map).await.unwrap_err();
+    assert!(fs::read(&path).unwrap().iter().all(|byte| *byte == OLD));
+}
