@@ -144,6 +144,12 @@ impl Expected {
     /// Opens what was found for writing, unless the host uses it. Blocks.
     pub(super) fn open(&self, found: &Found, open: TaskTrackerToken) -> Result<Device> {
         self.check_unused(found)?;
+        if found.number.is_some_and(|number| self.kernel.is_read_only(number)) {
+            return Err(DriverError::PermissionDenied(format!(
+                "{} can only be read: the slider of an SD card says so, or one that is worn out does",
+                found.path.display()
+            )));
+        }
         // Alone on a block device, where the kernel then refuses to mount it.
         let alone = if found.number.is_some() { OFlag::O_EXCL } else { OFlag::empty() };
         let failed = |error| DriverError::io(format!("open {}", found.path.display()), error);

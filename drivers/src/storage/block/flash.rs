@@ -32,6 +32,9 @@ pub struct Settings {
     pub leeway: Duration,
 }
 
+/// How the sparse images of Android's `fastboot` begin: `ed26ff3a`, in little endian.
+const ANDROID_SPARSE: [u8; 4] = [0x3A, 0xFF, 0x26, 0xED];
+
 /// Writes an image to the start of a device. Returns once it is on it: stored, and, if `settings`
 /// say so, read back.
 ///
@@ -136,6 +139,13 @@ impl Transfer<'_> {
             self.position += data.len() as u64;
             if self.position > device.size() {
                 return Err(too_large(device, "has more"));
+            }
+            if offset == 0 && data.starts_with(&ANDROID_SPARSE) {
+                return Err(DriverError::InvalidArgument(
+                    "the image is an Android sparse image, which has to be unpacked before a board can \
+                     start from it: `simg2img IMAGE IMAGE.raw`"
+                        .into(),
+                ));
             }
             if let Some(checker) = &mut self.checker {
                 checker.add(data)?;

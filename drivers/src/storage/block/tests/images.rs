@@ -191,3 +191,33 @@ async fn an_image_of_the_wrong_map_leaves_the_card_as_it_was() {
     write_mapped(&storage, &image, &map).await.unwrap_err();
     assert!(fs::read(&path).unwrap().iter().all(|byte| *byte == OLD));
 }
+
+#[tokio::test]
+async fn an_android_sparse_image_is_refused_also_compressed() {
+    let mut sparse = image(2 * CHUNK);
+    sparse[..8].copy_from_slice(&[0x3A, 0xFF, 0x26, 0xED, 1, 0, 0, 0]);
+    let (_folder, path) = card(4 * CHUNK);
+    let storage = storage(&path, &Switch::default(), json!({}));
+    for image in [sparse.clone(), compressed(Encoding::Zstd, &sparse).await] {
+        let error = write(&storage, image).await.unwrap_err();
+        assert!(matches!(error, DriverError::InvalidArgument(_)));
+        assert!(error.to_string().starts_with("the image is an Android sparse image"), "{error}");
+    }
+    assert!(fs::read(&path).unwrap().iter().all(|byte| *byte == OLD));
+}
+
+#[tokio::test]
+async fn an_image_that_is_larger_than_the_card_is_refused() {
+    let (_folder, path) = card(2 * CHUNK + 512);
+    let storage = storage(&path, &Switch::default(), json!({}));
+    let error = write(&storage, image(2 * CHUNK + 513)).await.unwrap_err().to_string();
+    assert!(error.contains("does not fit"), "{error}");
+    // Without knowing its size, that is seen only when all that fits has been written.
+    assert!(super::super::marker::is_marked(&fs::File::open(&path).unwrap()));
+    write(&storage, image(2 * CHUNK + 512)).await.unwrap();
+
+    let large = image(3 * CHUNK);
+    let error = write_mapped(&storage, &large, &bmap_of(&large, &[(0, 0)])).await.unwrap_err();
+    assert!(error.to_string().contains("the image has 3145728 bytes"), "{error}");
+    assert!(fs::read(&path).unwrap() == image(2 * CHUNK + 512), "its map tells before");
+}
