@@ -13,6 +13,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::super::chunk::ALIGNMENT;
 use super::guard::{Kernel, Number, Usage};
+use super::marker;
 use super::mux::Node;
 use crate::blocking::SlowDrop;
 use crate::{DriverError, Result};
@@ -143,6 +144,12 @@ impl Expected {
     /// Opens what was found for writing, unless the host uses it. Blocks.
     pub(super) fn open(&self, found: &Found, open: TaskTrackerToken) -> Result<Device> {
         self.check_unused(found)?;
+        if found.number.is_some_and(|number| self.kernel.is_read_only(number)) {
+            return Err(DriverError::PermissionDenied(format!(
+                "{} can only be read: the slider of an SD card says so, or one that is worn out does",
+                found.path.display()
+            )));
+        }
         // Alone on a block device, where the kernel then refuses to mount it.
         let alone = if found.number.is_some() { OFlag::O_EXCL } else { OFlag::empty() };
         let failed = |error| DriverError::io(format!("open {}", found.path.display()), error);
@@ -181,6 +188,12 @@ impl Expected {
 }
 
 impl Found {
+    /// Whether only a part of an image is on it. Blocks.
+    pub(super) fn is_half_written(&self) -> bool {
+        forget_cached(&self.file);
+        marker::is_marked(&self.file)
+    }
+
     /// udev locks a device while it looks at it, which it does just when a card has come.
     fn lock(&self) -> Result<(), Refused> {
         let path = self.path.display();

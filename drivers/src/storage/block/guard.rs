@@ -67,6 +67,12 @@ impl Kernel {
         Ok(fs::canonicalize(self.directory(device))?.starts_with(directory))
     }
 
+    /// Whether a device can only be read.
+    pub(super) fn is_read_only(&self, device: Number) -> bool {
+        let read_only = fs::read_to_string(self.directory(device).join("ro"));
+        read_only.is_ok_and(|read_only| read_only.trim() == "1")
+    }
+
     fn directory(&self, Number(major, minor): Number) -> PathBuf {
         self.sys.join(format!("dev/block/{major}:{minor}"))
     }

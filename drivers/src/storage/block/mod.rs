@@ -9,12 +9,13 @@
 //! A [`BlockStorage`] is a [`Mux`] with the device that it brings to the host. Writing is a visit of
 //! the storage to the host: it is there for as long as it takes, and then it is with the DUT again,
 //! also if something fails or nobody waits any more. What is reported as written was stored by the
-//! device, and read back from it.
+//! device, and read back from it. The image's start comes last, and until then a marker is in its place.
 
 mod bmap;
 mod device;
 mod flash;
 mod guard;
+mod marker;
 mod mux;
 mod plan;
 mod progress;
@@ -24,6 +25,7 @@ mod verify;
 mod visit;
 mod writers;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -183,12 +185,23 @@ impl<M: Mux> Driver for BlockStorage<M> {
         super::MUX_METHODS
     }
 
+    /// `j` looks for a block map only where a driver says that it takes one.
+    fn methods_description(&self) -> BTreeMap<String, String> {
+        let bmap = "The block map of the image, which says what to write and checks it";
+        [("write --bmap".to_owned(), bmap.to_owned())].into()
+    }
+
     fn uses(&self) -> &'static [Use] {
         self.storage.mux.uses()
     }
 
     fn adopt(&self, name: &'static str, driver: Arc<dyn Driver>) {
         self.storage.mux.adopt(name, driver);
+    }
+
+    async fn open(&self) -> Result<()> {
+        self.storage.check().await;
+        Ok(())
     }
 
     async fn close(&self) {

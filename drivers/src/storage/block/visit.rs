@@ -61,11 +61,38 @@ impl<M: Mux> Storage<M> {
             Side::Host => {}
             Side::Dut | Side::Off => {
                 if let Ok(found) = self.look().await {
-                    self.check_unused(&Arc::new(found)).await?;
+                    let found = Arc::new(found);
+                    self.check_unused(&found).await?;
+                    self.warn_if_half_written(found).await;
                 }
             }
         }
         self.switch_now(side).await
+    }
+
+    /// Looks at the storage if it happens to be on the host, where a flash leaves it that was ended
+    /// with the exporter. Switches nothing.
+    pub(super) async fn check(&self) {
+        let _turn = self.turn.lock().await;
+        if let Ok(found) = self.look().await {
+            self.warn_if_half_written(Arc::new(found)).await;
+        }
+    }
+
+    async fn warn_if_half_written(&self, found: Arc<Found>) {
+        let look = move || {
+            if found.is_half_written() {
+                let path = found.path.display();
+                tracing::warn!(
+                    "only a part of an image is on {path}: the last flash was cut off; the DUT can't \
+                     start from it until it is flashed again"
+                );
+            }
+            Ok(())
+        };
+        if let Err(error) = blocking::run("read the storage", OPEN_LIMIT, look).await {
+            tracing::debug!("{error}");
+        }
     }
 
     /// A whole visit. Cancelled, it goes on to where the storage is with the DUT again.
@@ -109,6 +136,7 @@ impl<M: Mux> Storage<M> {
         open: &TaskTracker,
     ) -> Result<()> {
         let there = found.insert(Arc::new(self.appeared().await?));
+        self.warn_if_half_written(Arc::clone(there)).await;
         let name = there.path.display().to_string();
         match purpose {
             Purpose::Write { image, bmap } => {

@@ -20,9 +20,9 @@ use crate::{DriverError, Result, blocking};
 /// How many writes are under way at a time. A second keeps a card busy, a third an SSD.
 const WRITERS: usize = 3;
 
-/// How many chunks go round: one with each writer, as many waiting for them, and one that is being
-/// filled.
-const CHUNKS: usize = 2 * WRITERS + 1;
+/// How many chunks go round: one with each writer, as many waiting for them, one that is being
+/// filled, and the first, which is written last.
+const CHUNKS: usize = 2 * WRITERS + 2;
 
 /// How long a device may take for a chunk. A worn-out card takes seconds now and then.
 pub(super) const STALL: Duration = Duration::from_secs(60);
@@ -130,15 +130,25 @@ impl Writers {
         pending().await
     }
 
+    /// Waits until everything is written that was handed over.
+    ///
+    /// # Errors
+    ///
+    /// A write has failed, or takes too long.
+    pub(super) async fn settle(&mut self) -> Result<()> {
+        while self.busy > 0 {
+            self.one_done().await?;
+        }
+        Ok(())
+    }
+
     /// Waits until everything is written. Returns what was, in order, if digests were asked for.
     ///
     /// # Errors
     ///
     /// A write has failed, or takes too long.
     pub(super) async fn finish(mut self) -> Result<Vec<Written>> {
-        while self.busy > 0 {
-            self.one_done().await?;
-        }
+        self.settle().await?;
         self.written.sort_unstable_by_key(|written| written.bytes.start);
         Ok(self.written)
     }

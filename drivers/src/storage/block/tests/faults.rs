@@ -190,3 +190,15 @@ async fn a_card_that_has_become_smaller_is_found() {
     let error = verify(&device, written).await.unwrap_err().to_string();
     assert!(error.contains("bytes 2097152 to 3145728 read back differently"), "{error}");
 }
+
+#[tokio::test]
+async fn a_card_that_fails_at_its_start_is_told_before_the_rest_is_written() {
+    let Some(card) = Faulty::start("write", Some(0), EIO).await else { return };
+    let mux = Switch::default();
+    let error = write(&storage(&card.path, &mux, json!({})), image(12 * CHUNK)).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("write at byte 0 of {}: Input/output error (os error 5)", card.path.display())
+    );
+    assert_eq!(mux.sides(), [Side::Host, Side::Dut]);
+}
