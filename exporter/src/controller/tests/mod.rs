@@ -1,0 +1,5 @@
+//! The exporter against a controller that behaves as the real one was seen to, or worse.
+
+mod leases;
+mod outages;
+mod world;
