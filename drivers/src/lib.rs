@@ -16,7 +16,8 @@
 //! | [`registry`] | every driver there is, one line each |
 //! | [`tree`] | the drivers of one exporter: built, found by id, opened and closed |
 //! | [`blocking`] | where work may block a thread; everywhere else, readiness is waited for |
-//! | [`power`], [`serial`], [`network`], [`shell`], [`composite`] | the devices |
+//! | [`power`], [`serial`], [`storage`], [`network`], [`shell`], [`composite`] | the devices |
+//! | [`dutlink`], [`simulated`] | boards that are several devices at once |
 //!
 //! # Add a driver
 //!
@@ -96,6 +97,7 @@ pub mod blocking;
 pub mod composite;
 pub mod discover;
 pub mod driver;
+pub mod dutlink;
 pub mod encoding;
 pub mod error;
 pub mod http;

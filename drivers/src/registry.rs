@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::composite::Composite;
 use crate::driver::Driver;
+use crate::dutlink::Dutlink;
 use crate::network::echo::EchoNetwork;
 use crate::network::tcp::TcpNetwork;
 use crate::network::udp::UdpNetwork;
@@ -36,6 +37,8 @@ use crate::simulated::Board;
 use crate::storage::block::BlockDevice;
 use crate::storage::mock::{MockFlasher, MockStorageMux};
 use crate::storage::opendal::Opendal;
+use crate::storage::sdwire::SdWire;
+use crate::storage::usb_sd_mux::UsbSdMux;
 use crate::storage::{Flasher, FlasherDriver, MuxClient, StorageMux, StorageMuxDriver};
 use crate::{DriverError, Result};
 
@@ -62,6 +65,7 @@ static REGISTRY: &[Entry] = &[
     switch::<UsbRelay>(&["hilt.power.UsbRelay"]),
     switch::<EnerGenieUsb>(&["hilt.power.EnerGenieUsb"]),
     group::<Board>(&["hilt.simulated.Board"]),
+    group::<Dutlink>(&["jumpstarter_driver_dutlink.driver.Dutlink"]),
     device::<Shell>(&["jumpstarter_driver_shell.driver.Shell"]),
     device::<PySerial>(&["jumpstarter_driver_pyserial.driver.PySerial"]),
     network::<EchoNetwork>(&["jumpstarter_driver_network.driver.EchoNetwork"]),
@@ -71,6 +75,8 @@ static REGISTRY: &[Entry] = &[
     network::<WebsocketNetwork>(&["jumpstarter_driver_network.driver.WebsocketNetwork"]),
     device::<Opendal>(&["jumpstarter_driver_opendal.driver.Opendal"]),
     device::<BlockDevice>(&["hilt.storage.BlockDevice"]),
+    device::<UsbSdMux>(&["hilt.storage.UsbSdMux"]),
+    device::<SdWire>(&["jumpstarter_driver_sdwire.driver.SDWire"]),
     flasher::<MockFlasher>(&["jumpstarter_driver_opendal.driver.MockFlasher"]),
     storage_mux::<MockStorageMux>(&["jumpstarter_driver_opendal.driver.MockStorageMux"]),
     storage_mux_flasher::<MockStorageMux>(&[

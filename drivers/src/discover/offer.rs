@@ -128,6 +128,20 @@ pub(crate) fn places(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry;
+
+    #[test]
+    fn drivers_take_what_is_offered() {
+        for offer in OFFERS.iter().copied().flatten() {
+            for serial in [None, Some("A1B2".to_owned())] {
+                let device = Plugged { path: "1-1.4".into(), serial, ..Plugged::default() };
+                for (_, config) in (offer.configs)(&device) {
+                    let driver = registry::find(offer.driver).expect(offer.driver);
+                    driver.build(config).expect(offer.driver);
+                }
+            }
+        }
+    }
 
     #[test]
     fn entries_have_names_of_their_own() {

@@ -11,6 +11,9 @@ mod cursor;
 pub(crate) mod image;
 pub mod mock;
 pub mod opendal;
+mod reader;
+pub mod sdwire;
+pub mod usb_sd_mux;
 
 use std::fmt;
 use std::future::Future;

@@ -1,6 +1,7 @@
 //! Devices that are shared, and opened again when they come back.
 
 use std::collections::HashMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
@@ -67,6 +68,8 @@ struct Search {
     /// The numbers of vendor and product, if the configuration has some.
     numbers: Option<(u16, u16)>,
     ask_serial: Option<AskSerial>,
+    /// Whether one of several is not chosen by chance.
+    only: bool,
 }
 
 type Kept = Mutex<Last>;
@@ -109,6 +112,18 @@ impl Bus {
         Self { list, open, slots: Mutex::default() }
     }
 
+    /// Where a device is plugged in: its directory in `/sys`, without links. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// It is not there, or it may be any of several.
+    pub(crate) fn find(&self, wanted: &Wanted) -> Result<PathBuf> {
+        let device = wanted.choose_only(plugged(&self.list)?)?;
+        let directory = self.list.join(&device.path);
+        let failed = |error| DriverError::io(format!("find {device} in /sys"), error);
+        fs::canonicalize(directory).map_err(failed)
+    }
+
     fn slot(&self, path: &str) -> Hold {
         let mut slots = lock(&self.slots);
         slots.retain(|_, slot| slot.strong_count() > 0);
@@ -133,14 +148,15 @@ impl Bus {
     /// Finds the device, opens it if it isn't, and does `work` with it. Blocks.
     fn attempt<T>(
         &self,
-        Search { wanted, numbers, ask_serial }: &Search,
+        Search { wanted, numbers, ask_serial, only }: &Search,
         kept: &Kept,
         work: impl Fn(&Plugged, &mut dyn Connection) -> Result<T>,
     ) -> Result<T> {
         let mut plugged = self.plugged()?;
         plugged.retain(|device| numbers.is_none_or(|(v, p)| device.is_one_of(v, &[p])));
         let Some((ask, serial)) = ask_serial.zip(wanted.serial.as_ref()) else {
-            let device = wanted.choose(plugged)?;
+            let device =
+                if *only { wanted.choose_only(plugged)? } else { wanted.choose(plugged)? };
             let slot = self.slot(&device.path);
             keep(kept, &device.path, slot.clone());
             return self.with(device, wanted.kind.claim, &slot, |opened| {
@@ -221,7 +237,7 @@ impl Bus {
 impl Device {
     /// A device that need not be there yet.
     pub(crate) fn new(bus: Arc<Bus>, wanted: Wanted, patience: Duration) -> Self {
-        let search = Search { wanted, numbers: None, ask_serial: None };
+        let search = Search { wanted, numbers: None, ask_serial: None, only: false };
         Self { bus, search, patience, is_shared: false, kept: Arc::default() }
     }
 
@@ -235,6 +251,13 @@ impl Device {
     /// waited for while one has it.
     pub(crate) fn shared(mut self) -> Self {
         self.is_shared = true;
+        self
+    }
+
+    /// A device that must not be taken for another: if several are like it, the configuration has to
+    /// say which is meant.
+    pub(crate) fn that_is_unmistakable(mut self) -> Self {
+        self.search.only = true;
         self
     }
 
@@ -285,6 +308,13 @@ impl Device {
     fn may_pass(&self, error: &DriverError) -> bool {
         let is_taken = self.is_shared && matches!(error, DriverError::Busy(_));
         is_taken || error.may_pass() || matches!(error, DriverError::Disconnected(_))
+    }
+
+    /// As [`Bus::find`].
+    pub(crate) async fn find(&self, limit: Duration) -> Result<PathBuf> {
+        let (bus, wanted) = (Arc::clone(&self.bus), self.search.wanted.clone());
+        let what = format!("find {wanted}");
+        blocking::run(&what, limit, move || bus.find(&wanted)).await
     }
 
     /// Closes the device, unless others have a use for it.

@@ -127,6 +127,21 @@ impl Wanted {
     }
 }
 
+impl Wanted {
+    /// The one of these that is meant, if it can't be another.
+    pub(super) fn choose_only(&self, plugged: Vec<Plugged>) -> Result<Plugged> {
+        let alike = plugged.iter().filter(|device| (self.kind.is_like)(device));
+        let alike: Vec<_> = alike.map(Plugged::to_string).collect();
+        if self.serial.is_none() && self.path.is_none() && alike.len() > 1 {
+            return Err(DriverError::InvalidArgument(format!(
+                "there are several: {}; configure the serial number of the one that is meant",
+                alike.join("; ")
+            )));
+        }
+        self.choose(plugged)
+    }
+}
+
 impl Plugged {
     /// Whether the device has the number of a vendor, and one of these of the vendor's.
     pub(crate) fn is_one_of(&self, vendor: u16, products: &[u16]) -> bool {
@@ -196,6 +211,25 @@ mod tests {
              04d8:f2f7 at 1-1.2, serial number YK1; 04d8:f2f7 at 1-1.3, serial number YK2"
         );
         assert!(choose(Some("YK1"), Some("1-1.3")).is_err());
+    }
+
+    #[test]
+    fn one_of_several_is_not_chosen_by_chance() {
+        let folder = tempfile::tempdir().unwrap();
+        let choose = |serial| {
+            let plugged = plugged(folder.path()).unwrap();
+            wanted(serial, None).choose_only(plugged).map(|device| device.address)
+        };
+        plug(folder.path(), "1-1.2", 0xf2f7, "YK1", 3);
+        assert_eq!(choose(None).unwrap(), 3);
+        plug(folder.path(), "1-1.3", 0xf2f7, "YK2", 4);
+        assert_eq!(choose(Some("YK2")).unwrap(), 4);
+        assert_eq!(
+            choose(None).unwrap_err().to_string(),
+            "there are several: 04d8:f2f7 at 1-1.2, serial number YK1; \
+             04d8:f2f7 at 1-1.3, serial number YK2; \
+             configure the serial number of the one that is meant"
+        );
     }
 
     #[test]

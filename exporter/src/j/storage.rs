@@ -4,15 +4,18 @@
 //! `write` is `host`, the writing, and `dut`: hooks write an image and then power the DUT on, which
 //! is to boot from it. `write-local-file` is the writing alone, wherever the storage is connected
 //! to.
+//!
+//! The block map that lies beside a local image goes with it, as with `bmaptool`, if the driver says
+//! that it takes one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Arg, ArgMatches, Command, value_parser};
 use serde_json::Value;
 
 use super::client::Client;
-use super::command::{argument, option, value};
+use super::command::{argument, flag, option, value};
 use super::error::{Error, Result};
 use super::flasher::{self, Image};
 use super::output;
@@ -25,12 +28,17 @@ use super::signals::Signals;
 pub(crate) enum Verb {
     Switch(Side),
     WriteLocalFile(PathBuf),
-    Write {
-        image: Image,
-        /// The image's block map.
-        bmap: Option<Source>,
-    },
+    Write { image: Image, bmap: BlockMap },
     Dump(Image),
+}
+
+/// Which block map goes with an image.
+#[derive(Debug, PartialEq)]
+pub(crate) enum BlockMap {
+    Given(Source),
+    /// The one that lies beside the image, if there is one.
+    Beside,
+    None,
 }
 
 /// Where the storage is connected to.
@@ -61,19 +69,72 @@ pub(crate) fn commands(driver: &Driver, kind: Kind) -> Vec<Command> {
         driver
             .command("write-local-file", "Write a local file, wherever the storage is connected to")
             .arg(file),
-        flasher::write(driver, WRITE_HELP).arg(bmap()),
+        flasher::write(driver, WRITE_HELP).args(bmap(driver)),
     ];
     if kind == Kind::Flasher {
-        commands.push(flasher::flash(driver).arg(bmap()));
+        commands.push(flasher::flash(driver).args(bmap(driver)));
         commands.push(flasher::dump(driver));
     }
     commands
 }
 
-fn bmap() -> Arg {
-    option("bmap", "FILE")
+/// Under what a driver describes that it takes a block map beside an image. The reference's don't.
+const TAKES_BMAP: &str = "write --bmap";
+
+const BMAP_HELP: &str =
+    "The block map of the image, which says what to write and checks it; not all drivers take one";
+
+fn bmap(driver: &Driver) -> Vec<Arg> {
+    let takes = driver.methods.get(TAKES_BMAP);
+    let bmap = option("bmap", "FILE")
         .value_parser(OsStringValueParser::new().map(|text| Source::parse(&text)))
-        .help("The block map of the image, which says what to write and checks it; not all drivers take one")
+        .help(takes.cloned().unwrap_or_else(|| BMAP_HELP.to_owned()));
+    let no_bmap = || flag("no-bmap").conflicts_with("bmap").help("Don't look for a block map");
+    std::iter::once(bmap).chain(takes.map(|_| no_bmap())).collect()
+}
+
+fn block_map(matches: &ArgMatches) -> BlockMap {
+    // A driver that takes none has no option against it.
+    let no_bmap = matches.try_get_one::<bool>("no-bmap").ok().flatten();
+    match (matches.get_one("bmap"), no_bmap) {
+        (Some(given), _) => BlockMap::Given(Source::clone(given)),
+        (None, Some(false)) => BlockMap::Beside,
+        (None, Some(true) | None) => BlockMap::None,
+    }
+}
+
+impl BlockMap {
+    /// The map itself, if there is one for this image.
+    fn of(self, image: &Source) -> Option<Source> {
+        match (self, image) {
+            (Self::Given(map), _) => Some(map),
+            (Self::Beside, Source::File(image)) => {
+                let map = beside(image)?;
+                output::note(format_args!("with the block map {}", map.display()));
+                Some(Source::File(map))
+            }
+            // What is beside a URL is known only to its server.
+            (Self::Beside, Source::Url(_)) | (Self::None, _) => None,
+        }
+    }
+}
+
+/// The block map beside an image: of `a.wic.xz` it is `a.wic.xz.bmap`, or `a.wic.bmap`, or `a.bmap`.
+fn beside(image: &Path) -> Option<PathBuf> {
+    let mut stem = image.file_name()?;
+    loop {
+        let mut name = stem.to_owned();
+        name.push(".bmap");
+        let map = image.with_file_name(name);
+        if map.is_file() {
+            return Some(map);
+        }
+        let shorter = Path::new(stem).file_stem()?;
+        if shorter == stem {
+            return None;
+        }
+        stem = shorter;
+    }
 }
 
 pub(crate) fn verb(name: &str, matches: &ArgMatches) -> Option<Verb> {
@@ -83,7 +144,7 @@ pub(crate) fn verb(name: &str, matches: &ArgMatches) -> Option<Verb> {
         "off" => Verb::Switch(Side::Off),
         "write-local-file" => Verb::WriteLocalFile(value(matches, "FILE")),
         "write" | "flash" => {
-            Verb::Write { image: flasher::image(matches), bmap: matches.get_one("bmap").cloned() }
+            Verb::Write { image: flasher::image(matches), bmap: block_map(matches) }
         }
         "dump" => Verb::Dump(flasher::image(matches)),
         _ => return None,
@@ -99,6 +160,7 @@ pub(crate) async fn perform(client: &Client<'_>, verb: Verb, signals: &mut Signa
             signals.guard(image.to(client, write)).await.map(drop)
         }
         Verb::Write { image: Image { source, compression }, bmap } => {
+            let bmap = bmap.of(&source);
             let image = source.open(compression)?;
             let bmap = bmap.map(|bmap| bmap.open(None)).transpose()?;
             let write = async |handle| write(client, handle, bmap).await;
@@ -157,4 +219,38 @@ async fn with_host(
         output::note(format_args!("{driver}: interrupted; the storage is connected to the DUT"));
     }
     done
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn the_block_map_beside_an_image_has_its_name_with_fewer_extensions() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let found = |image: &str| {
+            beside(&path(image)).map(|map| map.strip_prefix(folder.path()).unwrap().to_owned())
+        };
+        assert_eq!(found("a.wic.xz"), None);
+        fs::create_dir(path("a.wic.xz.bmap")).unwrap();
+        for map in ["a.bmap", "a.wic.bmap"] {
+            fs::write(path(map), "").unwrap();
+            assert_eq!(found("a.wic.xz"), Some(map.into()));
+        }
+        assert_eq!(found("b.wic.xz"), None);
+        assert_eq!(beside(Path::new("-")), None);
+        assert_eq!(beside(Path::new("..")), None);
+    }
+
+    #[test]
+    fn a_url_has_nothing_beside_it() {
+        let url = Source::Url("http://h/a.wic".into());
+        assert_eq!(BlockMap::Beside.of(&url), None);
+        assert_eq!(BlockMap::None.of(&Source::File("a.wic".into())), None);
+        let given = Source::File("other.bmap".into());
+        assert_eq!(BlockMap::Given(given.clone()).of(&url), Some(given));
+    }
 }

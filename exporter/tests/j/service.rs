@@ -55,6 +55,10 @@ impl ExporterService for Service {
             labels: [("jumpstarter.dev/client", client), ("jumpstarter.dev/name", name)]
                 .map(|(key, value)| (key.into(), value.into()))
                 .into(),
+            methods_description: (name == "storage")
+                .then(|| ("write --bmap".into(), "The image's block map".into()))
+                .into_iter()
+                .collect(),
             ..DriverInstanceReport::default()
         };
         let reports = DRIVERS.iter().map(report).collect();

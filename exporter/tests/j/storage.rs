@@ -60,6 +60,20 @@ async fn a_url_is_the_exporters_business() {
 }
 
 #[tokio::test]
+async fn a_block_map_that_lies_beside_its_image_goes_with_it() {
+    let bench = Bench::start();
+    fs::write(bench.path("a.img.xz"), image()).unwrap();
+    fs::write(bench.path("a.bmap"), "<bmap/>").unwrap();
+    let output = bench.run("storage flash a.img.xz").await;
+    assert_eq!(said(&output), (Some(0), "", "with the block map a.bmap\n"));
+    let args = lock(&bench.state.args)["storage.write"].clone();
+    assert_eq!((args.len(), &args[1]["kind"]), (2, &json!("client_stream")));
+    let output = bench.run("storage flash a.img.xz --no-bmap").await;
+    assert_eq!(said(&output), (Some(0), "", ""));
+    assert_eq!(lock(&bench.state.args)["storage.write"].len(), 1);
+}
+
+#[tokio::test]
 async fn a_block_map_is_lent_beside_its_image() {
     let bench = Bench::start();
     fs::write(bench.path("a.bmap"), "<bmap/>").unwrap();

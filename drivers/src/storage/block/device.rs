@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Seek as _, SeekFrom};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Display, PathBuf};
+use std::path::{Display, Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, PosixFadviseAdvice, posix_fadvise};
@@ -13,14 +13,14 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::super::chunk::ALIGNMENT;
 use super::guard::{Kernel, Number, Usage};
+use super::marker;
+use super::mux::Node;
 use crate::blocking::SlowDrop;
 use crate::{DriverError, Result};
 
 /// What a device must be to be used.
 #[derive(Debug, Clone)]
 pub(super) struct Expected {
-    /// Where it is.
-    pub(super) path: PathBuf,
     /// Its size in bytes.
     pub(super) size: Option<u64>,
     /// Its serial number, or that of the reader that it is in.
@@ -60,6 +60,8 @@ struct Files {
 /// A device that is open for reading.
 #[derive(Debug)]
 pub(super) struct Found {
+    /// Where it is.
+    pub(super) path: PathBuf,
     /// The file, which is locked: udev leaves a locked device alone, and so does another exporter.
     pub(super) file: File,
     /// In bytes; never 0.
@@ -68,15 +70,16 @@ pub(super) struct Found {
 }
 
 impl Expected {
-    /// Finds the device and makes sure that it is the right one. Blocks.
-    pub(super) fn find(&self) -> Result<Found, Refused> {
-        let context = || format!("open {}", self.path.display());
+    /// Opens what is there and makes sure that it is the right one. Blocks.
+    pub(super) fn find(&self, node: &Node) -> Result<Found, Refused> {
+        let path = node.path.display();
+        let context = || format!("open {path}");
         // A device without a medium and a FIFO would keep us waiting.
         let flags = OFlag::O_NONBLOCK;
         let mut file = OpenOptions::new()
             .read(true)
             .custom_flags(flags.bits())
-            .open(&self.path)
+            .open(&node.path)
             .map_err(|error| passing(context(), error))?;
         let mut read = || -> io::Result<_> {
             let metadata = file.metadata()?;
@@ -89,22 +92,28 @@ impl Expected {
             None
         } else {
             return Err(Refused::For(DriverError::InvalidArgument(format!(
-                "{} is neither a block device nor a file",
-                self.path.display()
+                "{path} is neither a block device nor a file"
             ))));
         };
+        if let Some((number, below)) = number.zip(node.below.as_deref()) {
+            let is_below = self.kernel.is_below(number, below);
+            if !is_below.map_err(|error| passing(context(), error))? {
+                let error = format!("{path} has just become another device");
+                return Err(Refused::NotYet(DriverError::NotFound(error)));
+            }
+        }
         if size == 0 {
-            let error = format!("{}: no medium, or an empty one", self.path.display());
+            let error = format!("{path}: no medium, or an empty one");
             return Err(Refused::NotYet(DriverError::NotFound(error)));
         }
-        let found = Found { file, size, number };
+        let found = Found { path: node.path.clone(), file, size, number };
         self.check_identity(&found).map_err(Refused::For)?;
-        self.lock(&found.file).map_err(Refused::For)?;
+        found.lock()?;
         Ok(found)
     }
 
     fn check_identity(&self, found: &Found) -> Result<()> {
-        let path = self.path.display();
+        let path = found.path.display();
         if let Some(size) = self.size.filter(|size| *size != found.size) {
             return Err(DriverError::Device(format!(
                 "{path} has {} bytes, and the configured device has {size}; this is another one",
@@ -132,54 +141,71 @@ impl Expected {
         }
     }
 
-    fn lock(&self, file: &File) -> Result<()> {
-        let path = self.path.display();
-        match file.try_lock() {
-            Ok(()) => Ok(()),
-            Err(TryLockError::WouldBlock) => Err(DriverError::Busy(format!(
-                "{path} is locked by another program; it is released when that is done"
-            ))),
-            Err(TryLockError::Error(error)) => Err(DriverError::io(format!("lock {path}"), error)),
-        }
-    }
-
     /// Opens what was found for writing, unless the host uses it. Blocks.
     pub(super) fn open(&self, found: &Found, open: TaskTrackerToken) -> Result<Device> {
-        let usage = self.usage(found)?;
-        if let Some(usage) = usage {
-            let message = format!("{} {usage}", self.path.display());
-            return Err(match usage {
-                Usage::Root { .. } => DriverError::PermissionDenied(message),
-                Usage::Mounted { .. } | Usage::Swap { .. } | Usage::Part { .. } => {
-                    DriverError::Busy(message)
-                }
-            });
+        self.check_unused(found)?;
+        if found.number.is_some_and(|number| self.kernel.is_read_only(number)) {
+            return Err(DriverError::PermissionDenied(format!(
+                "{} can only be read: the slider of an SD card says so, or one that is worn out does",
+                found.path.display()
+            )));
         }
         // Alone on a block device, where the kernel then refuses to mount it.
         let alone = if found.number.is_some() { OFlag::O_EXCL } else { OFlag::empty() };
-        let failed = |error| DriverError::io(format!("open {}", self.path.display()), error);
+        let failed = |error| DriverError::io(format!("open {}", found.path.display()), error);
         let cached = reopen(&found.file, alone).map_err(failed)?;
         // Only one of both can be alone; it is open for as long.
         let direct = match reopen(&found.file, OFlag::O_DIRECT) {
             Ok(direct) => direct,
             Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => {
-                let path = self.path.display();
+                let path = found.path.display();
                 tracing::info!("{path} can't bypass the page cache; writing through it");
                 cached.try_clone().map_err(failed)?
             }
             Err(error) => return Err(failed(error)),
         };
-        let path = self.path.clone();
+        let path = found.path.clone();
         let files = SlowDrop::new(Files { direct, cached, _open: open });
         Ok(Device { path, size: found.size, files })
     }
 
-    fn usage(&self, found: &Found) -> Result<Option<Usage>> {
-        let Some(number) = found.number else { return Ok(None) };
-        self.kernel.usage(number).map_err(|error| {
-            let path = self.path.display();
+    /// Fails if the host uses what was found. Blocks.
+    pub(super) fn check_unused(&self, found: &Found) -> Result<()> {
+        let Some(number) = found.number else { return Ok(()) };
+        let path = found.path.display();
+        let usage = self.kernel.usage(number).map_err(|error| {
             DriverError::io(format!("find out what this host uses {path} for"), error)
+        })?;
+        let Some(usage) = usage else { return Ok(()) };
+        let message = format!("{path} {usage}");
+        Err(match usage {
+            Usage::Root { .. } => DriverError::PermissionDenied(message),
+            Usage::Mounted { .. } | Usage::Swap { .. } | Usage::Part { .. } => {
+                DriverError::Busy(message)
+            }
         })
+    }
+}
+
+impl Found {
+    /// Whether only a part of an image is on it. Blocks.
+    pub(super) fn is_half_written(&self) -> bool {
+        forget_cached(&self.file);
+        marker::is_marked(&self.file)
+    }
+
+    /// udev locks a device while it looks at it, which it does just when a card has come.
+    fn lock(&self) -> Result<(), Refused> {
+        let path = self.path.display();
+        match self.file.try_lock() {
+            Ok(()) => Ok(()),
+            Err(TryLockError::WouldBlock) => Err(Refused::NotYet(DriverError::Busy(format!(
+                "{path} is locked by another program; it is released when that is done"
+            )))),
+            Err(TryLockError::Error(error)) => {
+                Err(Refused::For(DriverError::io(format!("lock {path}"), error)))
+            }
+        }
     }
 }
 
@@ -237,6 +263,13 @@ impl Device {
         }
         Ok(length)
     }
+}
+
+/// Whether there is a device with a medium in it. Blocks.
+pub(in super::super) fn has_medium(path: &Path) -> bool {
+    // Opening it makes the kernel ask the device.
+    let open = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
+    open.and_then(|mut file| file.seek(SeekFrom::End(0))).is_ok_and(|size| size > 0)
 }
 
 /// Opens the same device once more, whatever its path leads to by now.

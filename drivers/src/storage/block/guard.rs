@@ -62,6 +62,17 @@ impl Kernel {
         Ok(found.map(|serial| serial.trim().to_owned()).filter(|serial| !serial.is_empty()))
     }
 
+    /// Whether a device is plugged in with what has this directory, which has no links in it.
+    pub(super) fn is_below(&self, device: Number, directory: &Path) -> io::Result<bool> {
+        Ok(fs::canonicalize(self.directory(device))?.starts_with(directory))
+    }
+
+    /// Whether a device can only be read.
+    pub(super) fn is_read_only(&self, device: Number) -> bool {
+        let read_only = fs::read_to_string(self.directory(device).join("ro"));
+        read_only.is_ok_and(|read_only| read_only.trim() == "1")
+    }
+
     fn directory(&self, Number(major, minor): Number) -> PathBuf {
         self.sys.join(format!("dev/block/{major}:{minor}"))
     }
@@ -315,6 +326,15 @@ pub(super) mod tests {
             assert_eq!(kernel.serial(part).unwrap().as_deref(), Some("000000001206"));
         }
         assert_eq!(kernel.serial(SDA).unwrap(), None);
+    }
+
+    #[test]
+    fn a_card_is_below_its_reader() {
+        let (_folder, kernel) = host();
+        let port = |path: &str| kernel.sys.join("devices/pci0/usb1").join(path);
+        assert!(kernel.is_below(SDB, &port("1-4")).unwrap());
+        assert!(!kernel.is_below(SDB, &port("1-3")).unwrap());
+        assert!(!kernel.is_below(SDA, &port("1-4")).unwrap());
     }
 
     #[test]

@@ -9,12 +9,13 @@
 //! A [`BlockStorage`] is a [`Mux`] with the device that it brings to the host. Writing is a visit of
 //! the storage to the host: it is there for as long as it takes, and then it is with the DUT again,
 //! also if something fails or nobody waits any more. What is reported as written was stored by the
-//! device, and read back from it.
+//! device, and read back from it. The image's start comes last, and until then a marker is in its place.
 
 mod bmap;
 mod device;
 mod flash;
 mod guard;
+mod marker;
 mod mux;
 mod plan;
 mod progress;
@@ -24,6 +25,7 @@ mod verify;
 mod visit;
 mod writers;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,9 +40,10 @@ use tracing::Instrument as _;
 
 use self::bmap::Bmap;
 use self::device::Expected;
-use self::flash::Settings;
+pub(super) use self::device::has_medium;
+pub use self::flash::Settings;
 use self::guard::Kernel;
-pub use self::mux::{ChildMux, Mux, Side};
+pub use self::mux::{ChildMux, Mux, Node, Side};
 use self::visit::{Purpose, Storage};
 use super::MuxClient;
 use crate::driver::{Call, Driver, Method, Use};
@@ -87,33 +90,61 @@ pub struct Config {
 }
 
 /// As long as the reference's drivers wait.
-const fn default_timeout() -> Duration {
+pub(crate) const fn default_timeout() -> Duration {
     Duration::from_secs(10)
 }
 
-const fn yes() -> bool {
+pub(crate) const fn yes() -> bool {
     true
 }
 
 /// The longest block map, in bytes: some 70,000 ranges. Real ones have a few hundred.
 const LONGEST_BMAP: u64 = 8 * 1024 * 1024;
 
+/// How long a device may take to store what its own cache holds. The reference's limit.
+pub(crate) const fn default_sync_limit() -> Duration {
+    Duration::from_secs(900)
+}
+
 impl Build for BlockDevice {
     type Config = Config;
 
     fn build(config: Config) -> Result<Self> {
-        Ok(Self::new(ChildMux::default(), config))
+        Ok(Self::new(ChildMux::default(), config.into()))
+    }
+}
+
+/// How a storage is found when it is on the host, and how it is used there.
+#[derive(Debug)]
+pub struct Setup {
+    /// Where it is; none if the mux knows.
+    pub device: Option<PathBuf>,
+    /// Its size in bytes; any other is not the device.
+    pub size: Option<u64>,
+    /// Its serial number, or that of its reader; any other is not the device.
+    pub serial: Option<String>,
+    /// How long it may take to appear.
+    pub patience: Duration,
+    /// How images are written to it.
+    pub settings: Settings,
+}
+
+impl From<Config> for Setup {
+    fn from(config: Config) -> Self {
+        let Config { device, size, serial, timeout, verify, skip_zeros, decompress } = config;
+        let (sync_limit, leeway) = (default_sync_limit(), Duration::ZERO);
+        let settings = Settings { verify, skip_zeros, decompress, sync_limit, leeway };
+        Self { device: Some(device), size, serial, patience: timeout, settings }
     }
 }
 
 impl<M: Mux> BlockStorage<M> {
     /// The storage that `mux` connects to the host or to the DUT.
-    pub fn new(mux: M, config: Config) -> Self {
-        let Config { device, size, serial, timeout, verify, skip_zeros, decompress } = config;
-        let expected = Expected { path: device, size, serial, kernel: Kernel::default() };
-        let settings = Settings { verify, skip_zeros, decompress };
+    pub fn new(mux: M, setup: Setup) -> Self {
+        let Setup { device, size, serial, patience, settings } = setup;
+        let expected = Expected { size, serial, kernel: Kernel::default() };
         let turn = tokio::sync::Mutex::default();
-        let storage = Storage { mux, expected, patience: timeout, settings, turn };
+        let storage = Storage { mux, device, expected, patience, settings, turn };
         Self { storage: Arc::new(storage), tasks: TaskTracker::new() }
     }
 
@@ -154,12 +185,23 @@ impl<M: Mux> Driver for BlockStorage<M> {
         super::MUX_METHODS
     }
 
+    /// `j` looks for a block map only where a driver says that it takes one.
+    fn methods_description(&self) -> BTreeMap<String, String> {
+        let bmap = "The block map of the image, which says what to write and checks it";
+        [("write --bmap".to_owned(), bmap.to_owned())].into()
+    }
+
     fn uses(&self) -> &'static [Use] {
         self.storage.mux.uses()
     }
 
     fn adopt(&self, name: &'static str, driver: Arc<dyn Driver>) {
         self.storage.mux.adopt(name, driver);
+    }
+
+    async fn open(&self) -> Result<()> {
+        self.storage.check().await;
+        Ok(())
     }
 
     async fn close(&self) {

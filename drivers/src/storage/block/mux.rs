@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -20,6 +21,16 @@ pub trait Mux: fmt::Debug + Send + Sync + 'static {
     /// Connects the storage. Returns once it is; the host may take longer to see it.
     fn switch(&self, side: Side) -> impl Future<Output = Result<()>> + Send;
 
+    /// Where the storage is now that it is on the host, for a mux with a reader of its own. One that
+    /// has none is told by its configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`DriverError::NotFound`] if it may still appear.
+    fn node(&self) -> impl Future<Output = Result<Node>> + Send {
+        async { Err(DriverError::Unsupported("the mux has no reader of its own".into())) }
+    }
+
     /// See [`Driver::uses`].
     fn uses(&self) -> &'static [Use] {
         &[]
@@ -27,6 +38,16 @@ pub trait Mux: fmt::Debug + Send + Sync + 'static {
 
     /// See [`Driver::adopt`].
     fn adopt(&self, _name: &'static str, _driver: Arc<dyn Driver>) {}
+}
+
+/// Where a storage is while it is on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// The block device.
+    pub path: PathBuf,
+    /// The directory in `/sys` of what the device has to be plugged in with, without links. By the
+    /// time that a device is opened, its name may be another one's.
+    pub below: Option<PathBuf>,
 }
 
 /// Where a storage is connected to.

@@ -42,6 +42,9 @@ fn bench() -> (Driver, Scripts) {
     let mut board = driver("board", Class::Unknown);
     board.children.insert("power".into(), driver("power", Class::Power));
     root.children.insert("board".into(), board);
+    let mut card = driver("card", Class::StorageMuxFlasher);
+    card.methods.insert("write --bmap".into(), "The block map".into());
+    root.children.insert("card".into(), card);
     (root, Scripts::from([("shell".into(), vec!["hello".into(), "call".into()])]))
 }
 
@@ -114,8 +117,17 @@ fn an_image_has_many_spellings() {
     assert_eq!(
         parsed("sd flash a.img --bmap a.bmap").1,
         "Storage(Write { image: Image { source: File(\"a.img\"), compression: None }, \
-         bmap: Some(File(\"a.bmap\")) })"
+         bmap: Given(File(\"a.bmap\")) })"
     );
+    assert!(parsed("sd flash a.img").1.ends_with("bmap: None })"));
+    for (line, bmap) in [
+        ("card flash a.img", "Beside"),
+        ("card write --no-bmap a.img", "None"),
+        ("card write a.img --bmap b", "Given(File(\"b\"))"),
+    ] {
+        assert!(parsed(line).1.ends_with(&format!("bmap: {bmap} }})")), "{line}");
+    }
+    assert_eq!(refused("sd flash a.img --no-bmap").0, ErrorKind::UnknownArgument);
     let (_, flashed) = parsed("flasher flash -t boot:a.img -t root:http://h/b --compression xz");
     assert_eq!(
         flashed,

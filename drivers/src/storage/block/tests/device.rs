@@ -11,8 +11,13 @@ struct Loop(PathBuf);
 
 impl Loop {
     fn attach(file: &Path) -> Option<Self> {
-        let args = ["--find", "--show", "--direct-io=on"];
-        output(Command::new("losetup").args(args).arg(file)).map(|path| Self(path.into()))
+        Self::attach_with(file, &["--direct-io=on"])
+    }
+
+    fn attach_with(file: &Path, more: &[&str]) -> Option<Self> {
+        let mut losetup = Command::new("losetup");
+        losetup.args(["--find", "--show"]).args(more).arg(file);
+        output(&mut losetup).map(|path| Self(path.into()))
     }
 }
 
@@ -53,6 +58,53 @@ async fn a_loop_device_is_written_past_the_page_cache() {
 
     let error = write(&storage, vec![1; 8 * CHUNK + 1]).await.unwrap_err().to_string();
     assert!(error.contains("does not fit"), "{error}");
+}
+
+#[tokio::test]
+async fn a_device_that_can_only_be_read_is_told_and_read() {
+    let (_folder, path) = card(2 * CHUNK);
+    let Some(device) = Loop::attach_with(&path, &["--read-only"]) else { return };
+    let mux = Switch::default();
+    let storage = storage(&device.0, &mux, json!({}));
+    let error = write(&storage, image(CHUNK)).await.unwrap_err();
+    assert!(matches!(error, DriverError::PermissionDenied(_)), "{error:?}");
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "{} can only be read: the slider of an SD card says so, or one that is worn out does",
+            device.0.display()
+        )
+    );
+    assert_eq!(read(&storage).await.unwrap().len(), 2 * CHUNK);
+    assert_eq!(mux.sides(), [Side::Host, Side::Dut].repeat(2));
+}
+
+#[tokio::test]
+async fn a_device_that_the_host_has_mounted_stays_with_it() {
+    let (folder, path) = card(8 * CHUNK);
+    let Some(device) = Loop::attach(&path) else { return };
+    let place = folder.path().join("mnt");
+    fs::create_dir(&place).unwrap();
+    if output(Command::new("mkfs.ext4").arg("-q").arg(&device.0)).is_none()
+        || output(Command::new("mount").arg(&device.0).arg(&place)).is_none()
+    {
+        return;
+    }
+    let (mux, lent) = (Switch::default(), Lent::default());
+    let storage = storage(&device.0, &mux, json!({}));
+    lent.call(&storage, "host", json!([])).await.unwrap();
+    let taken = [
+        lent.call(&storage, "dut", json!([])).await.map(drop),
+        lent.call(&storage, "off", json!([])).await.map(drop),
+        write(&storage, image(CHUNK)).await,
+    ];
+    output(Command::new("umount").arg(&place)).expect("because it was just mounted");
+    for taken in taken {
+        let error = taken.unwrap_err();
+        assert!(matches!(error, DriverError::Busy(_)), "{error}");
+    }
+    assert_eq!(mux.sides(), [Side::Host, Side::Host], "it was never given away");
+    lent.call(&storage, "dut", json!([])).await.unwrap();
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::super::super::chunk::{CHUNK, Chunk};
 use super::super::device::{Device, Expected};
 use super::super::guard::Kernel;
+use super::super::mux::Node;
 use super::super::plan::Plan;
 use super::super::verify::verify;
 use super::super::writers::{Piece, Writers};
@@ -145,9 +146,8 @@ async fn a_card_that_is_pulled_is_an_error_and_the_mux_goes_back() {
 
 /// A card with this on it, and what should be on it.
 async fn written(path: &Path, image: &[u8]) -> (Arc<Device>, Vec<super::super::writers::Written>) {
-    let expected =
-        Expected { path: path.to_owned(), size: None, serial: None, kernel: Kernel::default() };
-    let found = expected.find().unwrap();
+    let expected = Expected { size: None, serial: None, kernel: Kernel::default() };
+    let found = expected.find(&Node { path: path.to_owned(), below: None }).unwrap();
     let device = Arc::new(expected.open(&found, TaskTracker::new().token()).unwrap());
     let mut writers = Writers::start(&device, true);
     for (index, data) in image.chunks(CHUNK).enumerate() {
@@ -189,4 +189,16 @@ async fn a_card_that_has_become_smaller_is_found() {
     fs::File::options().write(true).open(&path).unwrap().set_len(2 * CHUNK as u64 + 5).unwrap();
     let error = verify(&device, written).await.unwrap_err().to_string();
     assert!(error.contains("bytes 2097152 to 3145728 read back differently"), "{error}");
+}
+
+#[tokio::test]
+async fn a_card_that_fails_at_its_start_is_told_before_the_rest_is_written() {
+    let Some(card) = Faulty::start("write", Some(0), EIO).await else { return };
+    let mux = Switch::default();
+    let error = write(&storage(&card.path, &mux, json!({})), image(12 * CHUNK)).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("write at byte 0 of {}: Input/output error (os error 5)", card.path.display())
+    );
+    assert_eq!(mux.sides(), [Side::Host, Side::Dut]);
 }

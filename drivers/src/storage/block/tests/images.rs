@@ -153,3 +153,71 @@ async fn all_of_it_is_read() {
     assert!(read(&storage(&path, &mux, json!({}))).await.unwrap() == image);
     assert_eq!(mux.sides(), [Side::Host, Side::Dut]);
 }
+
+#[tokio::test]
+async fn a_card_that_is_half_written_can_not_be_taken_for_a_whole_one() {
+    let image = image(4 * CHUNK);
+    let (_folder, path) = card(8 * CHUNK);
+    let storage = storage(&path, &Switch::default(), json!({}));
+    let is_marked = || super::super::marker::is_marked(&fs::File::open(&path).unwrap());
+    for end in [1, 2 * CHUNK + 5, 4 * CHUNK - 1] {
+        let lent = Lent::default();
+        let handle = lent.source(crate::testing::cut_off(&image[..end]));
+        lent.call(&storage, "write", json!([handle])).await.unwrap_err();
+        assert_eq!(is_marked(), end > CHUNK, "nothing is touched before the first chunk is whole");
+        let written = fs::read(&path).unwrap();
+        assert!(end < CHUNK || written[64..CHUNK].iter().all(|byte| *byte == 0));
+    }
+    write(&storage, &*image).await.unwrap();
+    assert!(!is_marked());
+    assert!(fs::read(&path).unwrap().starts_with(&image));
+}
+
+#[tokio::test]
+async fn no_marker_stays_where_the_image_has_a_hole() {
+    let image = image(3 * CHUNK);
+    let (_folder, path) = card(3 * CHUNK);
+    let map = bmap_of(&image, &[(32, 300)]);
+    write_mapped(&storage(&path, &Switch::default(), json!({})), &image, &map).await.unwrap();
+    assert!(fs::read(&path).unwrap()[..32 * 4096].iter().all(|byte| *byte == OLD));
+}
+
+#[tokio::test]
+async fn an_image_of_the_wrong_map_leaves_the_card_as_it_was() {
+    let image = image(3 * CHUNK);
+    let (_folder, path) = card(3 * CHUNK);
+    let map = bmap_of(&vec![7; 3 * CHUNK], &[(0, 0), (700, 700)]);
+    let storage = storage(&path, &Switch::default(), json!({}));
+    write_mapped(&storage, &image, &map).await.unwrap_err();
+    assert!(fs::read(&path).unwrap().iter().all(|byte| *byte == OLD));
+}
+
+#[tokio::test]
+async fn an_android_sparse_image_is_refused_also_compressed() {
+    let mut sparse = image(2 * CHUNK);
+    sparse[..8].copy_from_slice(&[0x3A, 0xFF, 0x26, 0xED, 1, 0, 0, 0]);
+    let (_folder, path) = card(4 * CHUNK);
+    let storage = storage(&path, &Switch::default(), json!({}));
+    for image in [sparse.clone(), compressed(Encoding::Zstd, &sparse).await] {
+        let error = write(&storage, image).await.unwrap_err();
+        assert!(matches!(error, DriverError::InvalidArgument(_)));
+        assert!(error.to_string().starts_with("the image is an Android sparse image"), "{error}");
+    }
+    assert!(fs::read(&path).unwrap().iter().all(|byte| *byte == OLD));
+}
+
+#[tokio::test]
+async fn an_image_that_is_larger_than_the_card_is_refused() {
+    let (_folder, path) = card(2 * CHUNK + 512);
+    let storage = storage(&path, &Switch::default(), json!({}));
+    let error = write(&storage, image(2 * CHUNK + 513)).await.unwrap_err().to_string();
+    assert!(error.contains("does not fit"), "{error}");
+    // Without knowing its size, that is seen only when all that fits has been written.
+    assert!(super::super::marker::is_marked(&fs::File::open(&path).unwrap()));
+    write(&storage, image(2 * CHUNK + 512)).await.unwrap();
+
+    let large = image(3 * CHUNK);
+    let error = write_mapped(&storage, &large, &bmap_of(&large, &[(0, 0)])).await.unwrap_err();
+    assert!(error.to_string().contains("the image has 3145728 bytes"), "{error}");
+    assert!(fs::read(&path).unwrap() == image(2 * CHUNK + 512), "its map tells before");
+}

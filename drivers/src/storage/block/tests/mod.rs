@@ -62,7 +62,7 @@ fn card(size: usize) -> (TempDir, PathBuf) {
 fn storage(path: &Path, mux: &Switch, more: Value) -> BlockStorage<Switch> {
     let mut config = json!({"device": path, "timeout": 0});
     config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    BlockStorage::new(mux.clone(), serde_json::from_value::<Config>(config).unwrap())
+    BlockStorage::new(mux.clone(), serde_json::from_value::<Config>(config).unwrap().into())
 }
 
 /// Writes an image.
