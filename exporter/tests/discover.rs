@@ -102,6 +102,7 @@ fn what_is_plugged_in_is_a_configuration() {
         "  ykush-2-port1: { type: jumpstarter_driver_yepkit.driver.Ykush, config: { serial: \"YK20079\", port: \"1\" } }",
         "  usbrelay-relay2: { type: hilt.power.UsbRelay, config: { path: \"1-2\", relay: 2 } }",
         "  noyito-channel4: { type: jumpstarter_driver_noyito_relay.driver.NoyitoPowerHID, config: { path: \"1-4\", channel: 4 } }",
+        "  # HID relay board, 5131:2007 at 1-4, serial number none; fill in: `num_channels: 8`, if the board has eight",
         "  energenie-slot1: { type: hilt.power.EnerGenieUsb, config: { path: \"1-5\", slot: 1 } }",
         "  serial: { type: jumpstarter_driver_pyserial.driver.PySerial, config: { url: \"/dev/serial/by-id/usb-FTDI_FT232R_A1B2-if00-port0\" } }",
         "  serial-2: { type: jumpstarter_driver_pyserial.driver.PySerial, config: { url: \"/dev/serial/by-path/b\" } }",

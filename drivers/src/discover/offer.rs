@@ -24,6 +24,7 @@ const STORAGE: &[Offer] = &[
         driver: "jumpstarter_driver_sdwire.driver.SDWire",
         name: "sdwire",
         needs: &[],
+        to_fill_in: None,
         configs: |device| vec![(String::new(), place(device))],
     },
     Offer {
@@ -37,6 +38,7 @@ const STORAGE: &[Offer] = &[
         driver: "hilt.storage.UsbSdMux",
         name: "sdmux",
         needs: &["sg"],
+        to_fill_in: None,
         configs: |device| vec![(String::new(), place(device))],
     },
     Offer {
@@ -48,7 +50,12 @@ const STORAGE: &[Offer] = &[
         driver: "jumpstarter_driver_dutlink.driver.Dutlink",
         name: "dutlink",
         needs: &[],
-        configs: |device| vec![(String::new(), place(device))],
+        to_fill_in: Some("storage_device is the disk that is plugged into the board"),
+        configs: |device| {
+            let mut config = place(device);
+            config["storage_device"] = "/dev/disk/by-path/FILL-IN".into();
+            vec![(String::new(), config)]
+        },
     },
 ];
 
@@ -62,6 +69,8 @@ pub(crate) struct Offer {
     pub(crate) name: &'static str,
     /// The modules that the kernel needs for it.
     pub(crate) needs: &'static [&'static str],
+    /// What can't be told, and has to be filled in.
+    pub(crate) to_fill_in: Option<&'static str>,
     /// A `config:` for each of its ports, and what is added to the name for it.
     pub(crate) configs: fn(&Plugged) -> Vec<(String, Value)>,
 }
@@ -71,7 +80,10 @@ impl Offer {
     pub(super) fn found(&self, host: &Host, plugged: &[Plugged]) -> Vec<Found> {
         let alike = plugged.iter().filter(|device| (self.kind.is_like)(device));
         let found = alike.enumerate().map(|(index, device)| Found {
-            what: format!("{}, {device}", self.kind.name),
+            what: match self.to_fill_in {
+                Some(text) => format!("{}, {device}; fill in: {text}", self.kind.name),
+                None => format!("{}, {device}", self.kind.name),
+            },
             entries: entries(self.name, index, self.driver, (self.configs)(device)),
             obstacles: obstacles(host, device, self),
         });
@@ -116,6 +128,20 @@ pub(crate) fn places(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry;
+
+    #[test]
+    fn drivers_take_what_is_offered() {
+        for offer in OFFERS.iter().copied().flatten() {
+            for serial in [None, Some("A1B2".to_owned())] {
+                let device = Plugged { path: "1-1.4".into(), serial, ..Plugged::default() };
+                for (_, config) in (offer.configs)(&device) {
+                    let driver = registry::find(offer.driver).expect(offer.driver);
+                    driver.build(config).expect(offer.driver);
+                }
+            }
+        }
+    }
 
     #[test]
     fn entries_have_names_of_their_own() {

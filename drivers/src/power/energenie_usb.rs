@@ -65,6 +65,7 @@ pub(crate) const OFFERS: &[Offer] = &[Offer {
     driver: "hilt.power.EnerGenieUsb",
     name: "energenie",
     needs: &[],
+    to_fill_in: None,
     configs: |strip| {
         let slots = if matches!(strip.product, ONE_AT_0 | ONE_AT_1) { 1 } else { 4 };
         places(&json!({"path": strip.path}), "slot", 1..=slots)

@@ -65,6 +65,7 @@ pub(crate) const OFFERS: &[Offer] = &[Offer {
     driver: "hilt.power.UsbRelay",
     name: "usbrelay",
     needs: &[],
+    to_fill_in: None,
     configs: |board| places(&json!({"path": board.path}), "relay", 1..=relays_of(board)),
 }];
 

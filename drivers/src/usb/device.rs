@@ -247,17 +247,17 @@ impl Device {
         self
     }
 
-    /// A device that must not be taken for another: if several are like it, the configuration has to
-    /// say which is meant.
-    pub(crate) fn that_is_unmistakable(mut self) -> Self {
-        self.search.only = true;
-        self
-    }
-
     /// A device that is closed after every call, so that other programs can have their turn, and is
     /// waited for while one has it.
     pub(crate) fn shared(mut self) -> Self {
         self.is_shared = true;
+        self
+    }
+
+    /// A device that must not be taken for another: if several are like it, the configuration has to
+    /// say which is meant.
+    pub(crate) fn that_is_unmistakable(mut self) -> Self {
+        self.search.only = true;
         self
     }
 
@@ -304,17 +304,17 @@ impl Device {
         }
     }
 
+    /// Whether an error means that the device is not there, not yet or not any more.
+    fn may_pass(&self, error: &DriverError) -> bool {
+        let is_taken = self.is_shared && matches!(error, DriverError::Busy(_));
+        is_taken || error.may_pass() || matches!(error, DriverError::Disconnected(_))
+    }
+
     /// As [`Bus::find`].
     pub(crate) async fn find(&self, limit: Duration) -> Result<PathBuf> {
         let (bus, wanted) = (Arc::clone(&self.bus), self.search.wanted.clone());
         let what = format!("find {wanted}");
         blocking::run(&what, limit, move || bus.find(&wanted)).await
-    }
-
-    /// Whether an error means that the device is not there, not yet or not any more.
-    fn may_pass(&self, error: &DriverError) -> bool {
-        let is_taken = self.is_shared && matches!(error, DriverError::Busy(_));
-        is_taken || error.may_pass() || matches!(error, DriverError::Disconnected(_))
     }
 
     /// Closes the device, unless others have a use for it.

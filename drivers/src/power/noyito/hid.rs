@@ -88,13 +88,13 @@ const KIND: Kind = Kind {
     claim: Claim::Detached(0),
 };
 
-/// The boards that can be found. They don't say how many channels they have: those with eight need
-/// `num_channels: 8`.
+/// The boards that can be found. They don't say how many channels they have.
 pub(super) const OFFER: Offer = Offer {
     kind: KIND,
     driver: "jumpstarter_driver_noyito_relay.driver.NoyitoPowerHID",
     name: "noyito",
     needs: &[],
+    to_fill_in: Some("`num_channels: 8`, if the board has eight"),
     configs: |board| places(&json!({"path": board.path}), "channel", 1..=4),
 };
 

@@ -107,7 +107,7 @@ const fn offer<B: Board>(driver: &'static str, name: &'static str) -> Offer {
         };
         B::PORTS.iter().map(config).collect()
     };
-    Offer { kind: kind::<B>(), driver, name, needs: &[], configs }
+    Offer { kind: kind::<B>(), driver, name, needs: &[], to_fill_in: None, configs }
 }
 
 /// The `config:` block of a board.
