@@ -1,5 +1,6 @@
 //! A serial port as it is configured, and the open port that its streams share, if there are any.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub(super) struct Console {
     claim: Arc<tokio::sync::Mutex<()>>,
     /// Cancelled, and replaced, when all streams are to end.
     session: Mutex<CancellationToken>,
+    /// Whether the port stays open without streams.
+    is_kept_open: AtomicBool,
     tasks: TaskTracker,
 }
 
@@ -48,6 +51,7 @@ impl Console {
             opening: tokio::sync::Mutex::default(),
             claim: Arc::default(),
             session: Mutex::default(),
+            is_kept_open: AtomicBool::new(false),
             tasks: TaskTracker::new(),
         })
     }
@@ -179,10 +183,23 @@ impl Console {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends every stream and waits, not too long, until the device is closed.
+    /// From now on, somebody listens to the port all the time.
+    pub(super) fn keep_open(&self) {
+        self.is_kept_open.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends every stream, and if nobody else wants the port, waits, not too long, until the device
+    /// is closed.
     pub(super) async fn end_streams(&self) {
         std::mem::take(&mut *self.lock_session()).cancel();
-        if let Some(port) = self.active_port() {
+        let port = self.active_port();
+        if self.is_kept_open.load(Ordering::Relaxed) {
+            if let Some(port) = port {
+                port.turns().take_over();
+            }
+            return;
+        }
+        if let Some(port) = port {
             port.close();
         }
         // Whoever is just opening the port has the claim, too, and may wait long for the device.

@@ -17,6 +17,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::TcpStream;
 
+use super::holder::holder;
 use super::rfc2217::{self, Connected, Remote};
 use crate::blocking::{self, SlowDrop};
 use crate::{DriverError, Result, readiness};
@@ -202,7 +203,8 @@ fn keep_modem_lines(port: &OwnedFd) -> nix::Result<()> {
 fn refusal(path: &str, error: serialport::Error) -> DriverError {
     match error.kind() {
         ErrorKind::NoDevice => {
-            DriverError::Busy(format!("open {path}: another program is using it ({error})"))
+            let who = holder(path).unwrap_or_else(|| "another program".into());
+            DriverError::Busy(format!("open {path}: {who} is using it"))
         }
         ErrorKind::Io(io::ErrorKind::NotFound) => DriverError::NotFound(format!(
             "open {path}: there is no such device; is it plugged in?"

@@ -15,21 +15,24 @@
 //!
 //! A device that is unplugged ends its streams with an error that names it. The next `connect` waits
 //! a while for it to come back. A flasher that needs the device for itself [borrows](loan) it;
-//! streams wait until it is given back.
+//! streams wait until it is given back. A port that is [recorded](record) is open all the time.
 
 mod console;
 mod device;
+mod holder;
 mod loan;
 mod pace;
 mod port;
 mod presence;
 mod queue;
+mod record;
 mod rfc2217;
 #[cfg(test)]
 mod tests;
 mod turn;
 mod url;
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,8 +44,10 @@ use serde_json::{Value, json};
 use self::console::Console;
 use self::device::{Line, ModemLine};
 use self::pace::Pace;
+use self::record::{Recording, Settings, Since};
 use self::url::Target;
-use crate::driver::{Call, Driver, Method};
+use crate::driver::{Call, Driver, Items, Method};
+use crate::recording::Recorder;
 use crate::registry::Build;
 use crate::{ByteStream, DriverError, Result, number};
 
@@ -52,6 +57,7 @@ pub struct PySerial {
     console: Arc<Console>,
     check_present: bool,
     pace: Arc<Pace>,
+    recording: Option<Recording>,
 }
 
 /// The `config:` block of a serial port.
@@ -77,7 +83,24 @@ pub struct Config {
     /// which fails at once.
     #[serde(default = "default_reconnect_timeout", deserialize_with = "number::seconds")]
     reconnect_timeout: Duration,
+    /// Whether all that the port says is kept on disk: `true`, or how much of it, as `{size: 16M}`.
+    /// Not in the reference.
+    #[serde(default, deserialize_with = "record::settings")]
+    record: Option<Settings>,
 }
+
+/// What clients say about [`Recording::log`].
+const LOG_HELP: &str = "Print what the serial port has said.
+
+The exporter records the port all the time. A lease can read what was said during the
+lease, whether or not anybody listened.
+
+Examples:
+
+  j serial log                         all of this lease
+  j serial log --since boot            since the bench was last switched on
+  j serial log --since 10m -t          the last ten minutes, with times and events
+  j serial log --since boot --follow   and what comes";
 
 const fn default_baudrate() -> NonZeroU32 {
     NonZeroU32::new(115_200).expect("115200 is not zero")
@@ -96,8 +119,14 @@ impl Build for PySerial {
 
     fn build(config: Config) -> Result<Self> {
         let line = Line { baudrate: config.baudrate, disable_hupcl: config.disable_hupcl };
+        if config.record.is_some() && matches!(config.url, Target::Loop) {
+            let words = "record: a loop only says what is sent to it; record a port";
+            return Err(DriverError::InvalidArgument(words.into()));
+        }
+        let console = Console::new(config.url, line, config.reconnect_timeout);
         Ok(Self {
-            console: Console::new(config.url, line, config.reconnect_timeout),
+            recording: config.record.map(|settings| Recording::new(&console, settings)),
+            console,
             check_present: config.check_present,
             pace: Arc::new(Pace::new(config.cps)),
         })
@@ -116,17 +145,28 @@ impl Driver for PySerial {
 
     /// Those of the reference, then Hilt's own.
     fn methods(&self) -> &'static [Method] {
-        const {
-            &[
-                Method::bytes("connect"),
-                Method::unary("close"),
-                Method::unary("set_dtr"),
-                Method::unary("set_rts"),
-                Method::bytes("borrow"),
-                Method::unary("writing_for"),
-                Method::unary("take_over"),
-            ]
-        }
+        const METHODS: &[Method] = &[
+            Method::bytes("connect"),
+            Method::unary("close"),
+            Method::unary("set_dtr"),
+            Method::unary("set_rts"),
+            Method::bytes("borrow"),
+            Method::unary("writing_for"),
+            Method::unary("take_over"),
+            // Only of a port that is recorded.
+            Method::items("log"),
+        ];
+        if self.recording.is_some() { METHODS } else { &METHODS[..METHODS.len() - 1] }
+    }
+
+    /// Tells clients which ports they can ask for a log.
+    fn methods_description(&self) -> BTreeMap<String, String> {
+        let log = self.recording.as_ref().map(|_| ("log".to_owned(), LOG_HELP.to_owned()));
+        log.into_iter().collect()
+    }
+
+    fn recorder(&self) -> Option<&dyn Recorder> {
+        self.recording.as_ref().map(|recording| -> &dyn Recorder { recording })
     }
 
     /// Opens the port once, so that whoever gets the bench knows that it is there.
@@ -157,6 +197,15 @@ impl Driver for PySerial {
             _ => return Err(call.no_such_method()),
         }
         Ok(Value::Null)
+    }
+
+    async fn items(&self, call: Call<'_>) -> Result<Items> {
+        let ("log", Some(recording)) = (call.method, &self.recording) else {
+            return Err(call.no_such_method());
+        };
+        call.args.at_most(2)?;
+        let since = call.args.optional(0, "since")?.unwrap_or(Since::Part);
+        recording.log(since, call.args.optional(1, "follow")?.unwrap_or(false)).await
     }
 
     async fn connect(&self, method: &str) -> Result<ByteStream> {

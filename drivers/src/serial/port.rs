@@ -277,6 +277,13 @@ impl Listener {
     }
 }
 
+impl Listener {
+    /// What becomes of the device.
+    pub(super) fn states(&self) -> watch::Receiver<State> {
+        self.port.states()
+    }
+}
+
 impl Drop for Listener {
     fn drop(&mut self) {
         self.port.shared.lock_queues().retain(|queue| !Arc::ptr_eq(queue, &self.queue));
@@ -337,6 +344,9 @@ impl Writer {
 impl ChunkWriter for Writer {
     async fn write(&mut self, mut chunk: Bytes) -> Result<()> {
         while !chunk.is_empty() {
+            if self.session.is_cancelled() {
+                return Err(self.port.shared.gone());
+            }
             self.port.shared.turns.take(&mut self.turn, &self.port.shared.name)?;
             let device = self.device().await?;
             let written = tokio::select! {
