@@ -14,8 +14,8 @@
 //! ```
 //!
 //! A device that is unplugged ends its streams with an error that names it. The next `connect` waits
-//! a while for it to come back. A flasher that needs the device for itself [borrows](loan) it;
-//! streams wait until it is given back. A port that is [recorded](record) is open all the time.
+//! a while for it to come back. A flasher that needs the device for itself borrows it;
+//! streams wait until it is given back. A port that is recorded is open all the time.
 
 mod console;
 mod device;
