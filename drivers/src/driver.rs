@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use serde_json::Value;
 
+use crate::recording::Recorder;
 use crate::stream::{ByteStream, Sink, Source};
 use crate::{Args, DriverError, Result};
 
@@ -44,6 +45,11 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     /// Takes one of the drivers that it [uses](Driver::uses). Comes before each
     /// [`open`](Driver::open), as it may be another one by then.
     fn adopt(&self, _name: &'static str, _driver: Arc<dyn Driver>) {}
+
+    /// What keeps what the device says, if the driver's configuration asks for it.
+    fn recorder(&self) -> Option<&dyn Recorder> {
+        None
+    }
 
     /// A lease begins. Fails if the device can't be used.
     async fn open(&self) -> Result<()> {

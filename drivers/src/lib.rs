@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`driver`], [`args`], [`error`] | the trait, and what goes in and comes out |
 //! | [`stream`] | byte streams: chunks from and to a device |
+//! | [`recording`] | what a driver keeps of what its device says |
 //! | [`usb`] | devices on USB: found, opened once for all, opened again when they come back |
 //! | [`discover`] | what is plugged into a host, and how it is configured |
 //! | [`http`], [`secret`] | requests to small web servers; what is never printed |
@@ -105,6 +106,7 @@ pub mod network;
 pub mod number;
 pub mod power;
 mod readiness;
+pub mod recording;
 pub mod registry;
 pub mod secret;
 pub mod serial;

@@ -4,6 +4,7 @@
 //! STATE/exporters/NAME/store.sqlite3      what the exporter NAME has to know after a restart, and its history
 //!                      lock               held while it runs
 //!                      hooks/EVENT.log    what its hooks for its own life have printed
+//!                      recordings/DRIVER/ what a device has said, where its driver is to record it
 //! ```
 
 use std::ffi::{OsStr, OsString};
@@ -84,6 +85,11 @@ impl StateDir {
 /// Where, in its part of a state directory, an exporter logs its hooks for an event of its own life.
 pub fn hook_log(dir: &Path, event: LifecycleEvent) -> PathBuf {
     hook_logs(dir).join(format!("{}.log", event.word()))
+}
+
+/// Where, in its part of a state directory, an exporter's driver keeps what its device says.
+pub fn recording(dir: &Path, driver: &str) -> PathBuf {
+    dir.join("recordings").join(file_name(driver))
 }
 
 /// Where all of these logs are.

@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::stat::{fstat, major};
@@ -16,8 +17,13 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::TcpStream;
 
-use crate::blocking::SlowDrop;
+use super::holder::holder;
+use super::rfc2217::{self, Connected, Remote};
+use crate::blocking::{self, SlowDrop};
 use crate::{DriverError, Result, readiness};
+
+/// How long setting a modem line may take; behind USB it is a transfer.
+const MODEM_LIMIT: Duration = Duration::from_secs(5);
 
 /// The right to have the device open; shared with whoever is about to open it.
 pub(super) type Claim = Arc<tokio::sync::OwnedMutexGuard<()>>;
@@ -36,6 +42,18 @@ pub(super) enum ModemLine {
     Rts,
 }
 
+impl ModemLine {
+    /// What an RFC 2217 server is told.
+    const fn ordered(self, level: bool) -> rfc2217::Control {
+        match (self, level) {
+            (Self::Dtr, true) => rfc2217::Control::DtrOn,
+            (Self::Dtr, false) => rfc2217::Control::DtrOff,
+            (Self::Rts, true) => rfc2217::Control::RtsOn,
+            (Self::Rts, false) => rfc2217::Control::RtsOff,
+        }
+    }
+}
+
 impl fmt::Display for ModemLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -52,10 +70,19 @@ pub(super) struct Device(SlowDrop<Open>);
 #[derive(Debug)]
 struct Open {
     data: AsyncFd<OwnedFd>,
-    /// The settings and modem lines; a socket has none.
-    control: Option<Mutex<TTYPort>>,
-    /// Released last, when the device is closed.
+    control: Control,
+    /// Released last, when the device is closed; with an RFC 2217 server, that is not for this
+    /// device to say.
     _claim: Option<Claim>,
+}
+
+/// How the modem lines are set.
+#[derive(Debug)]
+enum Control {
+    Tty(Arc<Mutex<TTYPort>>),
+    Remote(Remote),
+    /// A plain socket has none.
+    None,
 }
 
 /// A terminal that was just opened, before the runtime knows of it.
@@ -71,15 +98,22 @@ impl Device {
     pub(super) fn tty(tty: Tty) -> io::Result<Self> {
         Ok(Self(SlowDrop::new(Open {
             data: readiness::watch(tty.data)?,
-            control: Some(Mutex::new(tty.control)),
+            control: Control::Tty(Arc::new(Mutex::new(tty.control))),
             _claim: Some(tty.claim),
         })))
     }
 
     /// A connection to a serial port server as a device.
-    pub(super) fn socket(stream: TcpStream) -> io::Result<Self> {
+    pub(super) fn socket(stream: TcpStream, claim: Claim) -> io::Result<Self> {
         let data = readiness::watch(stream.into_std()?.into())?;
-        Ok(Self(SlowDrop::new(Open { data, control: None, _claim: None })))
+        Ok(Self(SlowDrop::new(Open { data, control: Control::None, _claim: Some(claim) })))
+    }
+
+    /// A port behind an RFC 2217 server as a device.
+    pub(super) fn remote(connected: Connected) -> io::Result<Self> {
+        let Connected { data, remote } = connected;
+        let data = readiness::watch(data)?;
+        Ok(Self(SlowDrop::new(Open { data, control: Control::Remote(remote), _claim: None })))
     }
 
     /// Waits for bytes and hands the descriptor to `read`, which may find that there are none.
@@ -95,23 +129,36 @@ impl Device {
         self.0.data.async_io(Interest::WRITABLE, |fd| Ok(nix::unistd::write(fd, bytes)?)).await
     }
 
-    /// Sets a modem line. Blocks. `path` names the port in errors.
-    pub(super) fn set_modem_line(&self, line: ModemLine, level: bool, path: &str) -> Result<()> {
-        let Some(control) = &self.0.control else {
-            return Err(DriverError::Unsupported(format!("{path} has no {line}")));
+    /// Sets a modem line. `name` is the port's in errors.
+    pub(super) async fn set_modem_line(
+        &self,
+        line: ModemLine,
+        level: bool,
+        name: &str,
+    ) -> Result<()> {
+        let what = format!("set {line} of {name}");
+        let port = match &self.0.control {
+            Control::Tty(port) => Arc::clone(port),
+            Control::Remote(remote) => return remote.set(line.ordered(level), &what).await,
+            Control::None => return Err(DriverError::Unsupported(format!("{name} has no {line}"))),
         };
-        let mut control = control.lock().expect("because nothing panics while it sets a line");
-        let set = match line {
-            ModemLine::Dtr => control.write_data_terminal_ready(level),
-            ModemLine::Rts => control.write_request_to_send(level),
-        };
-        match set {
-            Ok(()) => Ok(()),
-            Err(error) if self.is_pseudo_terminal() => Err(DriverError::Unsupported(format!(
-                "set {line} of {path}: {error}: it is a pseudo terminal, which has no modem lines"
-            ))),
-            Err(error) => Err(DriverError::io(format!("set {line} of {path}"), error.into())),
-        }
+        let is_pseudo_terminal = self.is_pseudo_terminal();
+        let context = what.clone();
+        blocking::run(&what, MODEM_LIMIT, move || {
+            let mut port = port.lock().expect("because nothing panics while it sets a line");
+            let set = match line {
+                ModemLine::Dtr => port.write_data_terminal_ready(level),
+                ModemLine::Rts => port.write_request_to_send(level),
+            };
+            match set {
+                Ok(()) => Ok(()),
+                Err(error) if is_pseudo_terminal => Err(DriverError::Unsupported(format!(
+                    "{context}: {error}: it is a pseudo terminal, which has no modem lines"
+                ))),
+                Err(error) => Err(DriverError::io(context, error.into())),
+            }
+        })
+        .await
     }
 
     fn is_pseudo_terminal(&self) -> bool {
@@ -156,7 +203,8 @@ fn keep_modem_lines(port: &OwnedFd) -> nix::Result<()> {
 fn refusal(path: &str, error: serialport::Error) -> DriverError {
     match error.kind() {
         ErrorKind::NoDevice => {
-            DriverError::Busy(format!("open {path}: another program is using it ({error})"))
+            let who = holder(path).unwrap_or_else(|| "another program".into());
+            DriverError::Busy(format!("open {path}: {who} is using it"))
         }
         ErrorKind::Io(io::ErrorKind::NotFound) => DriverError::NotFound(format!(
             "open {path}: there is no such device; is it plugged in?"

@@ -1,68 +1,70 @@
 //! Serial consoles.
 //!
 //! A port is opened when the first stream comes and closed when the last has gone. In between all
-//! streams share it: each hears everything, and what they send goes out chunk by chunk. While there
-//! is no stream the port is free for other programs, as with the reference.
+//! streams share it: each hears everything, and one at a time writes. While there is no stream the
+//! port is free for other programs, as with the reference.
 //!
 //! ```text
-//! PySerial ── connect ──► Port ── ByteStream, ByteStream, ...     who hears and says what
-//!                          │
-//!                          ▼
-//!                        Device                                   one open file descriptor
-//!                          ▲
-//! presence: is it plugged in?    pace: how fast may one type?
+//! PySerial ── connect ──► Console ──► Port ── ByteStream, ByteStream, ...   who hears and says what
+//!                            │         │      turn: who may write; queue: what is yet to be heard
+//!                          loan        ▼
+//!                                    Device                                 one file descriptor
+//!                                      ▲
+//! presence: is it plugged in?    pace: how fast may one type?    rfc2217: is it behind a server?
 //! ```
 //!
 //! A device that is unplugged ends its streams with an error that names it. The next `connect` waits
-//! a while for it to come back.
+//! a while for it to come back. A flasher that needs the device for itself borrows it;
+//! streams wait until it is given back. A port that is recorded is open all the time.
 
+mod console;
 mod device;
+mod holder;
+mod loan;
 mod pace;
 mod port;
 mod presence;
+mod queue;
+mod record;
+mod rfc2217;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod url;
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Deserialize;
-use serde_json::Value;
-use tokio::time::timeout;
+use serde_json::{Value, json};
 
-use self::device::{Claim, Device, Line, ModemLine};
+use self::console::Console;
+use self::device::{Line, ModemLine};
 use self::pace::Pace;
-use self::port::Port;
+use self::record::{Recording, Settings, Since};
 use self::url::Target;
-use crate::driver::{Call, Driver, Method};
-use crate::network::{Endpoint, dial};
+use crate::driver::{Call, Driver, Items, Method};
+use crate::recording::Recorder;
 use crate::registry::Build;
-use crate::{ByteStream, DriverError, Result, blocking, number};
+use crate::{ByteStream, DriverError, Result, number};
 
 /// `jumpstarter_driver_pyserial.driver.PySerial`.
 #[derive(Debug)]
 pub struct PySerial {
-    target: Target,
-    line: Line,
+    console: Arc<Console>,
     check_present: bool,
-    reconnect_timeout: Duration,
     pace: Arc<Pace>,
-    /// The port that streams share, for as long as there are any.
-    active: Mutex<Weak<Port>>,
-    /// Held while the port is being opened, so that two streams that come at once share it.
-    opening: tokio::sync::Mutex<()>,
-    /// Held by whoever has the device open, until it is closed, which can take a while.
-    claim: Arc<tokio::sync::Mutex<()>>,
+    recording: Option<Recording>,
 }
 
 /// The `config:` block of a serial port.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// A device path, `socket://HOST:PORT` or `loop://`.
+    /// A device path, `rfc2217://HOST:PORT`, `socket://HOST:PORT` or `loop://`.
     url: Target,
     /// In bits per second. Always with 8 data bits, no parity, 1 stop bit and no flow control.
     #[serde(default = "default_baudrate", deserialize_with = "number::whole")]
@@ -81,7 +83,24 @@ pub struct Config {
     /// which fails at once.
     #[serde(default = "default_reconnect_timeout", deserialize_with = "number::seconds")]
     reconnect_timeout: Duration,
+    /// Whether all that the port says is kept on disk: `true`, or how much of it, as `{size: 16M}`.
+    /// Not in the reference.
+    #[serde(default, deserialize_with = "record::settings")]
+    record: Option<Settings>,
 }
+
+/// What clients say about [`Recording::log`].
+const LOG_HELP: &str = "Print what the serial port has said.
+
+The exporter records the port all the time. A lease can read what was said during the
+lease, whether or not anybody listened.
+
+Examples:
+
+  j serial log                         all of this lease
+  j serial log --since boot            since the bench was last switched on
+  j serial log --since 10m -t          the last ten minutes, with times and events
+  j serial log --since boot --follow   and what comes";
 
 const fn default_baudrate() -> NonZeroU32 {
     NonZeroU32::new(115_200).expect("115200 is not zero")
@@ -95,29 +114,21 @@ const fn default_reconnect_timeout() -> Duration {
     Duration::from_secs(10)
 }
 
-/// How long setting a modem line may take; behind USB it is a transfer.
-const MODEM_LIMIT: Duration = Duration::from_secs(5);
-
-/// How long an earlier user's output may keep the port from being opened again. The kernel gives a
-/// closing port 30 s to send it.
-const CLAIM_LIMIT: Duration = Duration::from_secs(35);
-
-/// How long `close` waits until the port is really closed.
-const CLOSE_LIMIT: Duration = Duration::from_secs(5);
-
 impl Build for PySerial {
     type Config = Config;
 
     fn build(config: Config) -> Result<Self> {
+        let line = Line { baudrate: config.baudrate, disable_hupcl: config.disable_hupcl };
+        if config.record.is_some() && matches!(config.url, Target::Loop) {
+            let words = "record: a loop only says what is sent to it; record a port";
+            return Err(DriverError::InvalidArgument(words.into()));
+        }
+        let console = Console::new(config.url, line, config.reconnect_timeout);
         Ok(Self {
-            target: config.url,
-            line: Line { baudrate: config.baudrate, disable_hupcl: config.disable_hupcl },
+            recording: config.record.map(|settings| Recording::new(&console, settings)),
+            console,
             check_present: config.check_present,
-            reconnect_timeout: config.reconnect_timeout,
             pace: Arc::new(Pace::new(config.cps)),
-            active: Mutex::new(Weak::new()),
-            opening: tokio::sync::Mutex::new(()),
-            claim: Arc::default(),
         })
     }
 }
@@ -132,138 +143,84 @@ impl Driver for PySerial {
         "serial"
     }
 
+    /// Those of the reference, then Hilt's own.
     fn methods(&self) -> &'static [Method] {
-        const {
-            &[
-                Method::bytes("connect"),
-                Method::unary("close"),
-                Method::unary("set_dtr"),
-                Method::unary("set_rts"),
-            ]
-        }
+        const METHODS: &[Method] = &[
+            Method::bytes("connect"),
+            Method::unary("close"),
+            Method::unary("set_dtr"),
+            Method::unary("set_rts"),
+            Method::bytes("borrow"),
+            Method::unary("writing_for"),
+            Method::unary("take_over"),
+            // Only of a port that is recorded.
+            Method::items("log"),
+        ];
+        if self.recording.is_some() { METHODS } else { &METHODS[..METHODS.len() - 1] }
+    }
+
+    /// Tells clients which ports they can ask for a log.
+    fn methods_description(&self) -> BTreeMap<String, String> {
+        let log = self.recording.as_ref().map(|_| ("log".to_owned(), LOG_HELP.to_owned()));
+        log.into_iter().collect()
+    }
+
+    fn recorder(&self) -> Option<&dyn Recorder> {
+        self.recording.as_ref().map(|recording| -> &dyn Recorder { recording })
     }
 
     /// Opens the port once, so that whoever gets the bench knows that it is there.
     async fn open(&self) -> Result<()> {
-        if self.check_present {
-            match &self.target {
-                Target::Device(path) => drop(self.open_device(path, Duration::ZERO).await?),
-                Target::Socket(endpoint) => drop(dial(endpoint).await?),
-                Target::Loop => {}
-            }
-        }
-        Ok(())
+        if self.check_present { self.console.check().await } else { Ok(()) }
     }
 
     async fn close(&self) {
-        self.end_streams().await;
+        self.console.end_streams().await;
     }
 
     async fn call(&self, call: Call<'_>) -> Result<Value> {
         match call.method {
             "close" => {
                 call.args.none()?;
-                self.end_streams().await;
+                self.console.end_streams().await;
             }
             "set_dtr" => self.set(ModemLine::Dtr, &call).await?,
             "set_rts" => self.set(ModemLine::Rts, &call).await?,
+            "writing_for" => {
+                call.args.none()?;
+                return Ok(json!(self.console.writing_for().map(|time| time.as_secs_f64())));
+            }
+            "take_over" => {
+                call.args.none()?;
+                self.console.take_over();
+            }
             _ => return Err(call.no_such_method()),
         }
         Ok(Value::Null)
     }
 
-    async fn connect(&self, method: &str) -> Result<ByteStream> {
-        if method != "connect" {
-            return Err(DriverError::NoSuchMethod(method.to_owned()));
-        }
-        let stream = match &self.target {
-            // A loop has no port: every stream is one of its own, and `close` leaves it alone.
-            Target::Loop => ByteStream::loopback(),
-            Target::Device(path) => self.port_at(path).await?.stream(),
-            Target::Socket(endpoint) => self.port_behind(endpoint).await?.stream(),
+    async fn items(&self, call: Call<'_>) -> Result<Items> {
+        let ("log", Some(recording)) = (call.method, &self.recording) else {
+            return Err(call.no_such_method());
         };
-        Ok(pace::paced(stream, &self.pace))
+        call.args.at_most(2)?;
+        let since = call.args.optional(0, "since")?.unwrap_or(Since::Part);
+        recording.log(since, call.args.optional(1, "follow")?.unwrap_or(false)).await
+    }
+
+    async fn connect(&self, method: &str) -> Result<ByteStream> {
+        match method {
+            "connect" => Ok(pace::paced(self.console.stream().await?, &self.pace)),
+            "borrow" => loan::borrow(&self.console).await,
+            _ => Err(DriverError::NoSuchMethod(method.to_owned())),
+        }
     }
 }
 
 impl PySerial {
-    /// The shared port of a device, opened if it isn't yet.
-    async fn port_at(&self, path: &str) -> Result<Arc<Port>> {
-        let _opening = self.opening.lock().await;
-        if let Some(port) = self.active_port() {
-            return Ok(port);
-        }
-        let device = self.open_device(path, self.reconnect_timeout).await?;
-        tracing::info!("opened {path} at {} baud", self.line.baudrate);
-        Ok(self.activate(path, device))
-    }
-
-    /// The shared connection to a serial port server, made if it isn't yet.
-    async fn port_behind(&self, endpoint: &Endpoint) -> Result<Arc<Port>> {
-        let _opening = self.opening.lock().await;
-        if let Some(port) = self.active_port() {
-            return Ok(port);
-        }
-        let name = format!("socket://{endpoint}");
-        let device = Device::socket(dial(endpoint).await?)
-            .map_err(|error| DriverError::io(format!("connect to {name}"), error))?;
-        tracing::info!("connected to {name}");
-        Ok(self.activate(&name, device))
-    }
-
-    /// Opens the device, once nobody else of this exporter has it open. If it is not there, waits
-    /// for it as long as `patience` says.
-    async fn open_device(&self, path: &str, patience: Duration) -> Result<Device> {
-        let claim = timeout(CLAIM_LIMIT, Arc::clone(&self.claim).lock_owned()).await;
-        let claim: Claim = Arc::new(claim.map_err(|_| {
-            DriverError::Busy(format!("open {path}: what was sent before has not left it yet"))
-        })?);
-        presence::open(path, self.line, &claim, patience).await
-    }
-
-    fn activate(&self, name: &str, device: Device) -> Arc<Port> {
-        let port = Port::new(name, device);
-        *self.lock_active() = Arc::downgrade(&port);
-        port
-    }
-
-    fn active_port(&self) -> Option<Arc<Port>> {
-        self.lock_active().upgrade().filter(|port| port.is_open())
-    }
-
-    fn lock_active(&self) -> std::sync::MutexGuard<'_, Weak<Port>> {
-        self.active.lock().expect("because nothing panics while it holds the port")
-    }
-
-    /// Ends every stream and waits, not too long, until the device is closed.
-    async fn end_streams(&self) {
-        if let Some(port) = self.active_port() {
-            port.close();
-        }
-        // Whoever is just opening the port has the claim, too, and may wait long for the device.
-        let Ok(_opening) = self.opening.try_lock() else { return };
-        if timeout(CLOSE_LIMIT, self.claim.lock()).await.is_err() {
-            tracing::warn!("{} is still sending; it is closed when it has", self.target);
-        }
-    }
-
     /// Sets a modem line to the call's argument, opening the port for as long as it takes.
     async fn set(&self, line: ModemLine, call: &Call<'_>) -> Result<()> {
         call.args.at_most(1)?;
-        let level: bool = call.args.required(0, "value")?;
-        let path = match &self.target {
-            Target::Device(path) => path,
-            Target::Socket(_) | Target::Loop => {
-                tracing::info!("{} has no {line}; nothing is set", self.target);
-                return Ok(());
-            }
-        };
-        let port = self.port_at(path).await?;
-        let (path, what) = (path.clone(), format!("set {line} of {path}"));
-        blocking::run(&what, MODEM_LIMIT, move || match port.device() {
-            Some(device) => device.set_modem_line(line, level, &path),
-            None => Err(DriverError::Disconnected(format!("{path} was closed"))),
-        })
-        .await
+        self.console.set(line, call.args.required(0, "value")?).await
     }
 }

@@ -31,17 +31,12 @@ pub(super) async fn open(
     let deadline = Instant::now() + patience;
     loop {
         // Watching comes first, so that no change falls between the attempt and the wait.
-        let place = path.to_owned();
-        let watch = move || {
-            watch(Path::new(&place))
-                .map_err(|error| DriverError::io(format!("watch for {place}"), error.into()))
-        };
-        let changes = blocking::run(&format!("watch for {path}"), OPEN_LIMIT, watch).await?;
+        let change = Change::watch(path).await?;
         let error = match attempt(path, line, claim).await {
             Err(error) if error.may_pass() => error,
             outcome => return outcome,
         };
-        if timeout_at(deadline, changed(changes)).await.is_err() {
+        if timeout_at(deadline, change.happens()).await.is_err() {
             return Err(error);
         }
     }
@@ -54,11 +49,30 @@ async fn attempt(path: &str, line: Line, claim: &Claim) -> Result<Device> {
     Device::tty(tty).map_err(|error| DriverError::io(what, error))
 }
 
-/// Waits for a change that [`watch`] watches for.
-async fn changed(changes: OwnedFd) -> std::io::Result<()> {
-    // What has changed does not matter: trying again tells.
-    readiness::watch(changes)?.readable().await?.retain_ready();
-    Ok(())
+/// A change that may bring a device.
+#[derive(Debug)]
+pub(super) struct Change(OwnedFd);
+
+impl Change {
+    /// Begins to watch for a device.
+    pub(super) async fn watch(path: &str) -> Result<Self> {
+        let (what, path) = (format!("watch for {path}"), path.to_owned());
+        let context = what.clone();
+        blocking::run(&what, OPEN_LIMIT, move || match watch(Path::new(&path)) {
+            Ok(changes) => Ok(Self(changes)),
+            Err(error) => Err(DriverError::io(context, error.into())),
+        })
+        .await
+    }
+
+    /// Waits for it. What has changed does not matter: trying again tells.
+    pub(super) async fn happens(self) {
+        match readiness::watch(self.0) {
+            Ok(changes) => drop(changes.readable().await.map(|mut ready| ready.retain_ready())),
+            // Then there is nothing to wait for but time.
+            Err(_) => std::future::pending().await,
+        }
+    }
 }
 
 /// Watches every directory in which something has to change before the path leads to a device.

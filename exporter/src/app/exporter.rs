@@ -155,6 +155,9 @@ impl Exporter {
         link: impl Future<Output = Infallible>,
     ) -> anyhow::Result<u8> {
         let Self { bench, actor, serving, reloader, desk } = self;
+        if let Some((directory, _)) = &desk {
+            bench.record_in(directory.clone());
+        }
         let (origin, stop) = (Origin::Client, serving.clone());
         let server = listener::serve(listener, origin, Arc::clone(&bench), passphrase, stop);
         let leases = actor.run(shutdown).instrument(bench.span.clone());

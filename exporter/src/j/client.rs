@@ -63,11 +63,15 @@ impl<'a> Client<'a> {
 
     /// Opens the device's byte stream.
     pub(crate) async fn connect(&self) -> Result<ByteStream> {
-        const METHOD: &str = "connect";
-        let request = json!({"kind": "driver", "uuid": self.driver.uuid, "method": METHOD});
+        self.open("connect").await
+    }
+
+    /// Opens a byte stream of the device.
+    pub(crate) async fn open(&self, method: &str) -> Result<ByteStream> {
+        let request = json!({"kind": "driver", "uuid": self.driver.uuid, "method": method});
         let (outgoing, frames) = stream::outgoing();
         let response = self.connection.stream(&request, frames).await;
-        let response = response.map_err(|status| self.failed(METHOD, status))?;
+        let response = response.map_err(|status| self.failed(method, status))?;
         Ok(ByteStream { outgoing, incoming: Incoming::new(response.into_inner()) })
     }
 

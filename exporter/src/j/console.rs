@@ -1,25 +1,63 @@
 //! `start-console`: this terminal becomes the serial port's.
 
+use std::future;
 use std::io::{self, IsTerminal as _};
 
+use clap::{ArgMatches, Command};
 use nix::sys::termios::{self, SetArg, Termios};
 use tokio::io::AsyncWriteExt as _;
+use tonic::Code;
 
 use super::client::Client;
+use super::command::{flag, value};
 use super::error::{Error, Result};
+use super::report::Driver;
 use super::stream::{ByteStream, Incoming, Outgoing};
 use super::{local, output};
 
 /// A paste may be long; a key is one byte.
 const CHUNK: usize = 1 << 10;
 
+/// How the console is to be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wish {
+    /// Keys are for nobody.
+    read_only: bool,
+    /// Whoever else writes has to stop.
+    take_over: bool,
+}
+
+pub(crate) fn command(driver: &Driver) -> Command {
+    driver.command("start-console", "Start serial port console").args([
+        flag("read-only").help("Send nothing. It is read-only anyway while another one writes."),
+        flag("take-over")
+            .conflicts_with("read-only")
+            .help("Write even if another one does, which can't any more."),
+    ])
+}
+
+pub(crate) fn wish(matches: &ArgMatches) -> Wish {
+    Wish { read_only: value(matches, "read-only"), take_over: value(matches, "take-over") }
+}
+
 /// Runs until Ctrl-B was pressed three times in a row or the port closes.
-pub(crate) async fn run(client: &Client<'_>) -> Result<()> {
+pub(crate) async fn run(client: &Client<'_>, wish: Wish) -> Result<()> {
     if !io::stdin().is_terminal() {
         let words = "start-console needs a terminal on stdin; scripts use `pipe`";
         return Err(Error::Refused(format!("{}: {words}", client.name())));
     }
+    if wish.take_over {
+        client.call("take_over", vec![]).await?;
+    }
+    let writing = if wish.read_only { None } else { writing_for(client).await? };
     let ByteStream { outgoing, incoming } = client.connect().await?;
+    if let Some(seconds) = writing {
+        output::note(format_args!(
+            "Read-only: another stream writes to this port, for {seconds:.0} s now. To write \
+             yourself, wait for its end, or use --take-over."
+        ));
+    }
+    let outgoing = (!wish.read_only && writing.is_none()).then_some(outgoing);
     output::line("\nStarting serial port console ... exit with CTRL+B x 3 times\n")?;
     let _raw = RawTerminal::enter()?;
     tokio::select! {
@@ -28,20 +66,33 @@ pub(crate) async fn run(client: &Client<'_>) -> Result<()> {
     }
 }
 
-/// The keyboard, until the escape.
-async fn keys(outgoing: Outgoing) -> Result<()> {
+/// For how many seconds somebody has been writing to the port; none if nobody is, or the exporter
+/// lets everybody write.
+async fn writing_for(client: &Client<'_>) -> Result<Option<f64>> {
+    match client.ask("writing_for", vec![], "seconds").await {
+        Err(error) if matches!(error.code(), Some(Code::NotFound | Code::Unimplemented)) => {
+            Ok(None)
+        }
+        answer => answer,
+    }
+}
+
+/// The keyboard, until the escape. Without an `outgoing`, it is for nothing but that.
+async fn keys(outgoing: Option<Outgoing>) -> Result<()> {
     let mut chunks = local::stdin(CHUNK);
     let mut escape = Escape::default();
     while let Some(chunk) = chunks.recv().await {
         let chunk = chunk?;
-        let Some(end) = escape.find(&chunk) else {
-            if outgoing.send(chunk).await.is_err() {
-                break;
-            }
-            continue;
-        };
-        outgoing.send(chunk.slice(..end)).await.ok();
-        break;
+        let end = escape.find(&chunk);
+        if let Some(outgoing) = &outgoing
+            && outgoing.send(chunk.slice(..end.unwrap_or(chunk.len()))).await.is_err()
+        {
+            // The other direction is about to say why.
+            return future::pending().await;
+        }
+        if end.is_some() {
+            break;
+        }
     }
     Ok(())
 }

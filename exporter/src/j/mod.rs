@@ -9,6 +9,8 @@
 //! 4. `client` is that driver over the wire. `power`, `serial`, `network`, `opendal`,
 //!    `flasher`, `storage`, `shell` and `call` hold the verbs, one file a kind of client.
 //!
+//! A serial port's longer verbs have files of their own: `console`, `borrow` and `serial_log`.
+//!
 //! Below them, `stream` moves bytes to and from a device, `resource` lends a local file to a
 //! driver, `local` is this end of such a transfer. Every word that is printed comes from `output`
 //! or `progress`, and `signals` lets an interrupted verb leave the bench in order.
@@ -30,6 +32,7 @@
 //! The reference's `j` says 1 for a wrong command line, 2 for a signal, and 0 for a failed script;
 //! scripts that test for 0 see no difference except for the last, which is why it is one.
 
+mod borrow;
 mod call;
 mod client;
 mod command;
@@ -47,6 +50,7 @@ mod progress;
 mod report;
 mod resource;
 mod serial;
+mod serial_log;
 mod shell;
 mod signals;
 mod storage;
@@ -99,7 +103,7 @@ async fn execute(args: &[OsString]) -> Result<u8> {
 async fn perform(client: &Client<'_>, verb: Verb, signals: &mut Signals) -> Result<u8> {
     match verb {
         Verb::Power(verb) => signals.guard(power::perform(client, verb)).await?,
-        Verb::Serial(verb) => serial::perform(client, verb, signals).await?,
+        Verb::Serial(verb) => return serial::perform(client, verb, signals).await,
         Verb::Network(verb) => signals.guard(network::perform(client, verb)).await?,
         Verb::Opendal(verb) => opendal::perform(client, verb, signals).await?,
         Verb::Flasher(verb) => signals.guard(flasher::perform(client, verb)).await?,

@@ -1,4 +1,4 @@
-//! `start-console` and `pipe`: clients of serial ports.
+//! Clients of serial ports: `start-console`, `pipe`, `borrow` and `log`.
 
 use std::future;
 use std::io::{self, IsTerminal as _};
@@ -18,7 +18,7 @@ use super::error::{Error, Result};
 use super::report::Driver;
 use super::signals::Signals;
 use super::stream::{ByteStream, Incoming, Outgoing};
-use super::{console, local, output};
+use super::{borrow, console, local, output, serial_log};
 
 /// What is read from stdin at once.
 const CHUNK: usize = 16 << 10;
@@ -38,8 +38,10 @@ Examples:
 /// What to do with a serial port.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Verb {
-    StartConsole,
+    StartConsole(console::Wish),
     Pipe(Pipe),
+    Borrow(borrow::Errand),
+    Log(serial_log::Wish),
 }
 
 /// Where the bytes of a `pipe` come from and go to.
@@ -54,8 +56,9 @@ pub(crate) struct Pipe {
 
 pub(crate) fn commands(driver: &Driver) -> Vec<Command> {
     let output = option("output", "PATH").short('o').value_parser(value_parser!(PathBuf));
-    vec![
-        driver.command("start-console", "Start serial port console"),
+    let mut commands = vec![
+        console::command(driver),
+        borrow::command(driver),
         driver.command("pipe", PIPE_HELP).args([
             output.help("Output file path. If not specified, writes to stdout."),
             flag("input")
@@ -70,12 +73,19 @@ pub(crate) fn commands(driver: &Driver) -> Vec<Command> {
                 .conflicts_with_all(["output", "append"])
                 .help("Ignore serial output. Send stdin to the serial port and exit at its end."),
         ]),
-    ]
+    ];
+    // Only ports that are recorded have it, and say so.
+    if driver.methods.contains_key(serial_log::NAME) {
+        commands.push(serial_log::command(driver));
+    }
+    commands
 }
 
 pub(crate) fn verb(name: &str, matches: &ArgMatches) -> Option<Verb> {
     Some(match name {
-        "start-console" => Verb::StartConsole,
+        "start-console" => Verb::StartConsole(console::wish(matches)),
+        "borrow" => Verb::Borrow(borrow::errand(matches)),
+        serial_log::NAME => Verb::Log(serial_log::wish(matches)),
         "pipe" => Verb::Pipe(Pipe {
             output: matches.get_one("output").cloned(),
             append: value(matches, "append"),
@@ -87,18 +97,25 @@ pub(crate) fn verb(name: &str, matches: &ArgMatches) -> Option<Verb> {
     })
 }
 
-pub(crate) async fn perform(client: &Client<'_>, verb: Verb, signals: &mut Signals) -> Result<()> {
-    let pipe = match verb {
-        Verb::StartConsole => return signals.guard(console::run(client)).await,
-        Verb::Pipe(pipe) => pipe,
-    };
+/// Returns the exit code.
+pub(crate) async fn perform(client: &Client<'_>, verb: Verb, signals: &mut Signals) -> Result<u8> {
+    match verb {
+        Verb::StartConsole(wish) => signals.guard(console::run(client, wish)).await?,
+        Verb::Pipe(pipe) => perform_pipe(client, &pipe, signals).await?,
+        Verb::Borrow(errand) => return borrow::run(client, &errand, signals).await,
+        Verb::Log(wish) => signals.guard(serial_log::run(client, &wish)).await?,
+    }
+    Ok(0)
+}
+
+async fn perform_pipe(client: &Client<'_>, pipe: &Pipe, signals: &mut Signals) -> Result<()> {
     let stdin = pipe.stdin(io::stdin().is_terminal());
     if pipe.no_output && stdin == Stdin::Ignored {
         let words = "--no-output requires stdin input (pipe stdin or use --input)\n";
         return Err(clap::Error::raw(ErrorKind::MissingRequiredArgument, words).into());
     }
     output::note(pipe.status(stdin));
-    let outcome = signals.guard(run(client, &pipe, stdin)).await;
+    let outcome = signals.guard(run(client, pipe, stdin)).await;
     if let Err(Error::Interrupted(_)) = outcome {
         output::note("\nStopped.");
     }

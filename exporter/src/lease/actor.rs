@@ -22,6 +22,7 @@ use crate::lifecycle::{Lifecycle, Report, Turn};
 use crate::service_manager;
 use crate::session::Session;
 use crate::session::bench::Bench;
+use crate::session::marks;
 use crate::shutdown::Shutdown;
 use crate::store::{RunBegun, RunEnded, Write};
 
@@ -329,9 +330,10 @@ impl Actor {
             Effect::CloseDevices(epoch) => {
                 // First nobody may call any more, then the devices go.
                 self.publisher.end_period();
-                let tree = self.bench.tree();
+                let bench = Arc::clone(&self.bench);
                 self.spawn(async move {
-                    tree.close().await;
+                    bench.tree().close().await;
+                    bench.mark(&marks::of_nobody());
                     Done::Closed(epoch)
                 });
             }

@@ -1,9 +1,11 @@
 //! Everything that clients and hooks of one exporter can reach.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use drivers::Tree;
+use drivers::recording::Mark;
 use drivers::tree::Node;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +21,7 @@ use super::resource::Resources;
 use crate::lease::actor::LeaseHandle;
 use crate::lease::status;
 use crate::logging;
+use crate::state;
 use crate::wire::GetReportResponse;
 
 /// One exporter's devices, with what is needed to use them and to follow what happens to them.
@@ -42,6 +45,8 @@ pub struct Bench {
     tree: watch::Sender<Arc<Tree>>,
     /// Those of them that are shown to clients but are no one's to use yet.
     withheld: Mutex<HashSet<Uuid>>,
+    /// Where drivers keep what their devices say; none if nothing is kept.
+    recordings: OnceLock<PathBuf>,
     /// Without the devices and the message of the day.
     report: GetReportResponse,
     motd: Mutex<Motd>,
@@ -89,6 +94,7 @@ impl Bench {
             resources: Resources::new(tasks.clone()),
             tree: watch::Sender::new(Arc::new(parts.tree)),
             withheld: Mutex::default(),
+            recordings: OnceLock::new(),
             status: parts.status,
             log: parts.log,
             lease: parts.lease,
@@ -114,6 +120,36 @@ impl Bench {
     /// bench meanwhile.
     pub fn replace_tree(&self, tree: Tree) {
         self.tree.send_replace(Arc::new(tree));
+        self.start_recorders();
+    }
+
+    /// From now on, drivers that are to record do so, below the exporter's part of the state
+    /// directory.
+    pub fn record_in(&self, directory: PathBuf) {
+        self.recordings.get_or_init(|| directory);
+        self.start_recorders();
+    }
+
+    fn start_recorders(&self) {
+        let Some(directory) = self.recordings.get() else { return };
+        for place in self.tree().walk() {
+            if let Some(recorder) = place.node.driver.recorder() {
+                recorder.start(state::recording(directory, &place.node.path));
+            }
+        }
+    }
+
+    /// Tells every recording what happens.
+    pub fn mark(&self, mark: &Mark) {
+        // A node that is in the tree more than once is told once.
+        let mut told = HashSet::new();
+        for place in self.tree().walk() {
+            if let Some(recorder) = place.node.driver.recorder()
+                && told.insert(place.node.id)
+            {
+                recorder.mark(mark.clone());
+            }
+        }
     }
 
     /// From now on, nobody can use the devices at other paths than `which` says.

@@ -17,6 +17,7 @@ pub mod frame;
 pub mod handle;
 pub mod listener;
 pub mod log;
+pub mod marks;
 pub mod peer;
 pub mod presigned;
 pub mod report;
@@ -48,6 +49,7 @@ impl Session {
     ///
     /// Says which device or socket could not be opened, and why. The devices are closed again.
     pub async fn open(bench: Arc<Bench>, lease: Lease, hooks: bool) -> Result<Self, String> {
+        bench.mark(&marks::of_lease(&lease));
         bench.tree().open().await.map_err(|error| error.to_string())?;
         bench.offer(|_| true);
         match hooks.then(|| Door::open(&bench, Origin::Hook)).transpose() {

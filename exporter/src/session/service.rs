@@ -20,6 +20,7 @@ use super::bench::Bench;
 use super::failure::{kind_of, status_of};
 use super::handle::{self, ClientStream};
 use super::log::{Record, Source};
+use super::marks;
 use super::peer::Peer;
 use super::stream::{self as bytes, Limited};
 use crate::lease::status;
@@ -66,6 +67,9 @@ impl ExporterService for Service {
         let args: Vec<_> = args.into_iter().map(|arg| from_wire(Some(arg))).collect();
         let resources = self.bench.resources.for_call(admitted.node.id, &args);
         let call = Call { method: &method, args: Args::new(args), resources: &resources };
+        if let Some(mark) = marks::of_call(&admitted.node, &method) {
+            self.bench.mark(&mark);
+        }
         let result = admitted.run(admitted.node.driver.call(call)).await?;
         Ok(Response::new(DriverCallResponse {
             uuid: Uuid::new_v4().to_string(),

@@ -21,7 +21,7 @@ use tonic::transport::{Channel, Endpoint};
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// How often a state is looked at. The exporter needs the processor more than the one who waits.
-const POLL: Duration = Duration::from_millis(2);
+pub(crate) const POLL: Duration = Duration::from_millis(2);
 
 /// What outlives the exporter's process.
 pub(crate) struct Bench {
@@ -159,6 +159,14 @@ pub(crate) fn is_success(run: &Run) -> bool {
 }
 
 impl Exporter {
+    /// `j`, as a client of this exporter.
+    pub(crate) fn j(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_j"));
+        command.args(arguments).env("JUMPSTARTER_HOST", format!("127.0.0.1:{}", self.port));
+        command.env("JMP_GRPC_INSECURE", "1");
+        command
+    }
+
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.child.id()).unwrap())
     }

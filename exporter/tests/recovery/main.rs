@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod bench;
+mod console;
 mod everywhere;
 mod leftovers;
 mod quarantine;

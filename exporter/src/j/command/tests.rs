@@ -153,6 +153,26 @@ fn a_scripts_arguments_are_its_own() {
 }
 
 #[test]
+fn a_serial_port_can_be_borrowed_and_only_a_recorded_one_has_a_log() {
+    let (_, verb) = parsed("serial borrow -- esptool.py --port {} -b 921600 write_flash");
+    let program = r#"["esptool.py", "--port", "{}", "-b", "921600", "write_flash"]"#;
+    assert_eq!(verb, format!("Serial(Borrow(Errand {{ program: {program} }}))"));
+    assert_eq!(refused("serial borrow").0, ErrorKind::MissingRequiredArgument);
+    assert_eq!(refused("serial log").0, ErrorKind::InvalidSubcommand);
+    assert_eq!(
+        refused("serial start-console --read-only --take-over").0,
+        ErrorKind::ArgumentConflict
+    );
+
+    let (mut root, scripts) = bench();
+    let serial = root.children.get_mut("serial").unwrap();
+    serial.methods.insert("log".into(), "Print it".into());
+    let plan = parse(&root, &scripts, &words("serial log --since boot -f -t")).unwrap();
+    let wish = r#"since: String("boot"), follow: true, timestamps: true"#;
+    assert!(format!("{:?}", plan.verb).contains(wish), "{:?}", plan.verb);
+}
+
+#[test]
 fn every_driver_can_be_called() {
     let called = r#"Call(Verb { method: "m", args: [Number(-1), String("x"), Null] })"#;
     for name in ["odd", "power", "composite"] {
