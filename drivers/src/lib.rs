@@ -15,7 +15,7 @@
 //! | [`registry`] | every driver there is, one line each |
 //! | [`tree`] | the drivers of one exporter: built, found by id, opened and closed |
 //! | [`blocking`] | where work may block a thread; everywhere else, readiness is waited for |
-//! | [`power`], [`serial`], [`network`], [`shell`], [`composite`] | the devices |
+//! | [`power`], [`serial`], [`gpio`], [`network`], [`shell`], [`composite`] | the devices |
 //!
 //! # Add a driver
 //!
@@ -96,9 +96,11 @@ pub mod composite;
 pub mod driver;
 pub mod encoding;
 pub mod error;
+pub mod gpio;
 pub mod http;
 pub mod network;
 pub mod number;
+mod permission;
 pub mod power;
 mod readiness;
 pub mod registry;

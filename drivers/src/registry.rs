@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::composite::Composite;
 use crate::driver::Driver;
+use crate::gpio::{DigitalInput, DigitalOutput, PowerSwitch};
 use crate::network::echo::EchoNetwork;
 use crate::network::tcp::TcpNetwork;
 use crate::network::udp::UdpNetwork;
@@ -54,6 +55,9 @@ static REGISTRY: &[Entry] = &[
     switch::<Yepkit<Ykush3>>(&["hilt.power.Ykush3"]),
     switch::<Yepkit<YkushXs>>(&["hilt.power.YkushXs"]),
     switch::<NoyitoPowerSerial>(&["jumpstarter_driver_noyito_relay.driver.NoyitoPowerSerial"]),
+    device::<DigitalOutput>(&["jumpstarter_driver_gpiod.driver.DigitalOutput"]),
+    device::<DigitalInput>(&["jumpstarter_driver_gpiod.driver.DigitalInput"]),
+    device::<PowerSwitch>(&["jumpstarter_driver_gpiod.driver.PowerSwitch"]),
     group::<Board>(&["hilt.simulated.Board"]),
     device::<Shell>(&["jumpstarter_driver_shell.driver.Shell"]),
     device::<PySerial>(&["jumpstarter_driver_pyserial.driver.PySerial"]),
