@@ -15,7 +15,7 @@
 //! | [`registry`] | every driver there is, one line each |
 //! | [`tree`] | the drivers of one exporter: built, found by id, opened and closed |
 //! | [`blocking`] | where work may block a thread; everywhere else, readiness is waited for |
-//! | [`power`], [`serial`], [`gpio`], [`network`], [`shell`], [`composite`] | the devices |
+//! | [`power`], [`serial`], [`gpio`], [`qemu`], [`network`], [`shell`], [`composite`] | the devices |
 //!
 //! # Add a driver
 //!
@@ -93,6 +93,7 @@
 pub mod args;
 pub mod blocking;
 pub mod composite;
+mod console;
 pub mod driver;
 pub mod encoding;
 pub mod error;
@@ -102,6 +103,7 @@ pub mod network;
 pub mod number;
 mod permission;
 pub mod power;
+pub mod qemu;
 mod readiness;
 pub mod registry;
 pub mod secret;

@@ -28,6 +28,7 @@ use crate::power::tasmota::http::Tasmota;
 use crate::power::tasmota::mqtt::TasmotaPower;
 use crate::power::ykush::{Yepkit, Ykush, Ykush3, YkushXs};
 use crate::power::{Power, PowerDriver};
+use crate::qemu::Qemu;
 use crate::serial::PySerial;
 use crate::shell::Shell;
 use crate::simulated::Board;
@@ -59,6 +60,7 @@ static REGISTRY: &[Entry] = &[
     device::<DigitalInput>(&["jumpstarter_driver_gpiod.driver.DigitalInput"]),
     device::<PowerSwitch>(&["jumpstarter_driver_gpiod.driver.PowerSwitch"]),
     group::<Board>(&["hilt.simulated.Board"]),
+    parent::<Qemu>(&["jumpstarter_driver_qemu.driver.Qemu"]),
     device::<Shell>(&["jumpstarter_driver_shell.driver.Shell"]),
     device::<PySerial>(&["jumpstarter_driver_pyserial.driver.PySerial"]),
     network::<EchoNetwork>(&["jumpstarter_driver_network.driver.EchoNetwork"]),
@@ -94,6 +96,15 @@ pub trait BuildGroup {
     fn build(config: Self::Config) -> Result<Vec<(&'static str, Arc<dyn Driver>)>>;
 }
 
+/// A device that brings children of its own, beside what it can do itself.
+pub trait BuildParent {
+    /// As [`Build::Config`].
+    type Config: DeserializeOwned;
+
+    /// Builds the driver with its children; see [`Build::build`].
+    fn build(config: Self::Config) -> Result<Built>;
+}
+
 /// A `config:` block of which nothing is read.
 #[derive(Debug, Deserialize)]
 #[serde(from = "IgnoredAny")]
@@ -117,7 +128,14 @@ pub struct Built {
     /// The driver.
     pub driver: Arc<dyn Driver>,
     /// Its own children, in the order of the report.
-    pub children: Vec<(&'static str, Self)>,
+    pub children: Vec<(String, Self)>,
+}
+
+impl From<Arc<dyn Driver>> for Built {
+    /// A driver without children.
+    fn from(driver: Arc<dyn Driver>) -> Self {
+        Self { driver, children: Vec::new() }
+    }
 }
 
 /// A `config:` block that a driver can't take.
@@ -217,14 +235,20 @@ const fn group<G: BuildGroup>(types: &'static [&'static str]) -> Entry {
         types,
         build: |config| {
             let members = G::build(parse(config)?)?.into_iter();
-            let children = members.map(|(name, driver)| (name, Built { driver, children: vec![] }));
+            let children = members.map(|(name, driver)| (name.to_owned(), driver.into()));
             Ok(Built { driver: Arc::new(Composite), children: children.collect() })
         },
     }
 }
 
+/// A line for a device that brings children.
+const fn parent<P: BuildParent>(types: &'static [&'static str]) -> Entry {
+    Entry { types, build: |config| Ok(P::build(parse(config)?)?) }
+}
+
 fn leaf(driver: impl Driver) -> Built {
-    Built { driver: Arc::new(driver), children: Vec::new() }
+    let driver: Arc<dyn Driver> = Arc::new(driver);
+    driver.into()
 }
 
 /// Reads a `config:` block, keeping track of where a mistake is.

@@ -10,7 +10,7 @@ use super::plan::Plan;
 use super::progress::{Phase, Progress};
 use super::verify::verify;
 use super::writers::{Piece, Writers};
-use crate::encoding;
+use crate::storage::copy::decompressed;
 use crate::stream::Source;
 use crate::{DriverError, Result, blocking};
 
@@ -65,17 +65,6 @@ pub(super) async fn flash(
         verify(device, written).await?;
     }
     Ok(())
-}
-
-async fn decompressed(source: Source) -> Result<Source> {
-    let (encoding, source) = encoding::detect(source).await.map_err(chunk::receive_error)?;
-    Ok(match encoding {
-        Some(encoding) => {
-            tracing::info!("the image is compressed with {encoding}");
-            encoding::decode(encoding, source)
-        }
-        None => source,
-    })
 }
 
 /// The way from a client to the writers.
