@@ -7,7 +7,7 @@
 //! 3. `command` builds the commands that the arguments can mean, and understands the arguments as
 //!    a `Plan`: a driver and what to do with it.
 //! 4. `client` is that driver over the wire. `power`, `serial`, `network`, `opendal`,
-//!    `flasher`, `storage`, `shell` and `call` hold the verbs, one file a kind of client.
+//!    `flasher`, `storage`, `shell`, `gpio` and `call` hold the verbs, one file a kind of client.
 //!
 //! Below them, `stream` moves bytes to and from a device, `resource` lends a local file to a
 //! driver, `local` is this end of such a transfer. Every word that is printed comes from `output`
@@ -38,6 +38,7 @@ mod console;
 mod environment;
 mod error;
 mod flasher;
+mod gpio;
 mod local;
 mod network;
 mod opendal;
@@ -104,6 +105,7 @@ async fn perform(client: &Client<'_>, verb: Verb, signals: &mut Signals) -> Resu
         Verb::Opendal(verb) => opendal::perform(client, verb, signals).await?,
         Verb::Flasher(verb) => signals.guard(flasher::perform(client, verb)).await?,
         Verb::Storage(verb) => Box::pin(storage::perform(client, verb, signals)).await?,
+        Verb::Gpio(verb) => signals.guard(gpio::perform(client, verb)).await?,
         Verb::Call(verb) => signals.guard(call::perform(client, verb)).await?,
         Verb::Shell(verb) => return signals.guard(shell::perform(client, verb)).await,
     }
