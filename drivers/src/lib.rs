@@ -17,8 +17,8 @@
 //! | [`registry`] | every driver there is, one line each |
 //! | [`tree`] | the drivers of one exporter: built, found by id, opened and closed |
 //! | [`blocking`] | where work may block a thread; everywhere else, readiness is waited for |
-//! | [`power`], [`serial`], [`storage`], [`network`], [`shell`], [`composite`] | the devices |
-//! | [`dutlink`], [`simulated`] | boards that are several devices at once |
+//! | [`power`], [`serial`], [`storage`], [`gpio`], [`network`], [`shell`], [`composite`] | the devices |
+//! | [`dutlink`], [`qemu`], [`simulated`] | boards that are several devices at once |
 //!
 //! # Add a driver
 //!
@@ -96,15 +96,19 @@
 pub mod args;
 pub mod blocking;
 pub mod composite;
+mod console;
 pub mod discover;
 pub mod driver;
 pub mod dutlink;
 pub mod encoding;
 pub mod error;
+pub mod gpio;
 pub mod http;
 pub mod network;
 pub mod number;
+mod permission;
 pub mod power;
+pub mod qemu;
 mod readiness;
 pub mod recording;
 pub mod registry;

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::composite::Composite;
 use crate::driver::Driver;
 use crate::dutlink::Dutlink;
+use crate::gpio::{DigitalInput, DigitalOutput, PowerSwitch};
 use crate::network::echo::EchoNetwork;
 use crate::network::tcp::TcpNetwork;
 use crate::network::udp::UdpNetwork;
@@ -31,6 +32,7 @@ use crate::power::tasmota::mqtt::TasmotaPower;
 use crate::power::usbrelay::UsbRelay;
 use crate::power::ykush::{Yepkit, Ykush, Ykush3, YkushXs};
 use crate::power::{Power, PowerDriver};
+use crate::qemu::Qemu;
 use crate::serial::PySerial;
 use crate::shell::Shell;
 use crate::simulated::Board;
@@ -64,8 +66,12 @@ static REGISTRY: &[Entry] = &[
     switch::<UsbHub>(&["hilt.power.UsbHub"]),
     switch::<UsbRelay>(&["hilt.power.UsbRelay"]),
     switch::<EnerGenieUsb>(&["hilt.power.EnerGenieUsb"]),
+    device::<DigitalOutput>(&["jumpstarter_driver_gpiod.driver.DigitalOutput"]),
+    device::<DigitalInput>(&["jumpstarter_driver_gpiod.driver.DigitalInput"]),
+    device::<PowerSwitch>(&["jumpstarter_driver_gpiod.driver.PowerSwitch"]),
     group::<Board>(&["hilt.simulated.Board"]),
     group::<Dutlink>(&["jumpstarter_driver_dutlink.driver.Dutlink"]),
+    parent::<Qemu>(&["jumpstarter_driver_qemu.driver.Qemu"]),
     device::<Shell>(&["jumpstarter_driver_shell.driver.Shell"]),
     device::<PySerial>(&["jumpstarter_driver_pyserial.driver.PySerial"]),
     network::<EchoNetwork>(&["jumpstarter_driver_network.driver.EchoNetwork"]),
@@ -103,6 +109,15 @@ pub trait BuildGroup {
     fn build(config: Self::Config) -> Result<Vec<(&'static str, Arc<dyn Driver>)>>;
 }
 
+/// A device that brings children of its own, beside what it can do itself.
+pub trait BuildParent {
+    /// As [`Build::Config`].
+    type Config: DeserializeOwned;
+
+    /// Builds the driver with its children; see [`Build::build`].
+    fn build(config: Self::Config) -> Result<Built>;
+}
+
 /// A `config:` block of which nothing is read.
 #[derive(Debug, Deserialize)]
 #[serde(from = "IgnoredAny")]
@@ -126,7 +141,14 @@ pub struct Built {
     /// The driver.
     pub driver: Arc<dyn Driver>,
     /// Its own children, in the order of the report.
-    pub children: Vec<(&'static str, Self)>,
+    pub children: Vec<(String, Self)>,
+}
+
+impl From<Arc<dyn Driver>> for Built {
+    /// A driver without children.
+    fn from(driver: Arc<dyn Driver>) -> Self {
+        Self { driver, children: Vec::new() }
+    }
 }
 
 /// A `config:` block that a driver can't take.
@@ -226,14 +248,20 @@ const fn group<G: BuildGroup>(types: &'static [&'static str]) -> Entry {
         types,
         build: |config| {
             let members = G::build(parse(config)?)?.into_iter();
-            let children = members.map(|(name, driver)| (name, Built { driver, children: vec![] }));
+            let children = members.map(|(name, driver)| (name.to_owned(), driver.into()));
             Ok(Built { driver: Arc::new(Composite), children: children.collect() })
         },
     }
 }
 
+/// A line for a device that brings children.
+const fn parent<P: BuildParent>(types: &'static [&'static str]) -> Entry {
+    Entry { types, build: |config| Ok(P::build(parse(config)?)?) }
+}
+
 fn leaf(driver: impl Driver) -> Built {
-    Built { driver: Arc::new(driver), children: Vec::new() }
+    let driver: Arc<dyn Driver> = Arc::new(driver);
+    driver.into()
 }
 
 /// Reads a `config:` block, keeping track of where a mistake is.

@@ -67,7 +67,7 @@ pub struct Node {
     pub driver: Arc<dyn Driver>,
     /// The children that the driver brings itself, whether they are in the tree or hidden by the
     /// configuration's; none for a group.
-    brought: Option<Vec<(&'static str, Built)>>,
+    brought: Option<Vec<(String, Built)>>,
     children: Vec<(String, Child)>,
 }
 

@@ -114,6 +114,12 @@ impl<S: Switch> Switched<S> {
         Self { switch, turn: Mutex::new(()) }
     }
 
+    /// The switch itself.
+    #[cfg(test)]
+    pub(crate) fn inner(&self) -> &S {
+        &self.switch
+    }
+
     async fn switch(&self, position: Position) -> Result<()> {
         let _turn = self.turn.lock().await;
         tracing::info!("power {position}");

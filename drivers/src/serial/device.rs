@@ -4,14 +4,14 @@ use std::fmt;
 use std::io;
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::stat::{fstat, major};
 use nix::sys::termios::{ControlFlags, SetArg, tcgetattr, tcsetattr};
-use nix::unistd::{Gid, Group};
 use serialport::{ErrorKind, SerialPort as _, TTYPort};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use super::holder::holder;
 use super::rfc2217::{self, Connected, Remote};
 use crate::blocking::{self, SlowDrop};
-use crate::{DriverError, Result, readiness};
+use crate::{DriverError, Result, permission, readiness};
 
 /// How long setting a modem line may take; behind USB it is a transfer.
 const MODEM_LIMIT: Duration = Duration::from_secs(5);
@@ -211,7 +211,7 @@ fn refusal(path: &str, error: serialport::Error) -> DriverError {
         )),
         ErrorKind::Io(io::ErrorKind::PermissionDenied) => DriverError::PermissionDenied(format!(
             "open {path}: the exporter may not; {}",
-            what_permits(path)
+            permission::what_permits(Path::new(path))
         )),
         ErrorKind::Unknown | ErrorKind::InvalidInput if !is_character_device(path) => {
             DriverError::NotFound(format!("open {path}: it is not a serial port"))
@@ -224,15 +224,6 @@ fn refusal(path: &str, error: serialport::Error) -> DriverError {
 
 fn is_character_device(path: &str) -> bool {
     std::fs::metadata(path).is_ok_and(|data| data.file_type().is_char_device())
-}
-
-/// What to change so that the exporter may open `path`.
-fn what_permits(path: &str) -> String {
-    let owner = std::fs::metadata(path).ok().map(|data| Gid::from_raw(data.gid()));
-    match owner.and_then(|gid| Group::from_gid(gid).ok().flatten()) {
-        Some(group) => format!("add its user to the group '{}' and restart it", group.name),
-        None => "give its user access, for example with a udev rule".into(),
-    }
 }
 
 /// Whether an error of reading or writing means that the device is gone.

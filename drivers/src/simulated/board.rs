@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::console::Console;
 use super::firmware::{self, Medium};
+use crate::console::Console;
 use crate::storage::image::Image;
 use crate::stream::{Sink, Source};
 use crate::{DriverError, Result};

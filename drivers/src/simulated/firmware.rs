@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::console::Console;
+use crate::console::Console;
 use crate::storage::image::Image;
 
 /// How long each step of the boot takes.
@@ -51,12 +51,12 @@ pub(super) async fn run(medium: Medium, console: &Console) {
     loop {
         for line in boot(&medium) {
             sleep(STEP).await;
-            console.print(&format!("{line}\r\n"));
+            console.print(format!("{line}\r\n").as_bytes());
         }
         let Medium::Image { name, .. } = &medium else {
             return std::future::pending().await;
         };
-        console.print(PROMPT);
+        console.print(PROMPT.as_bytes());
         serve(name, console).await;
     }
 }
@@ -86,19 +86,19 @@ async fn serve(name: &str, console: &Console) {
         for byte in console.read().await {
             match byte {
                 b'\r' | b'\n' => {
-                    console.print("\r\n");
+                    console.print(b"\r\n");
                     let command = String::from_utf8_lossy(&line).trim().to_owned();
                     line.clear();
                     match answer(&command, name) {
-                        Some(answer) => console.print(&format!("{answer}{PROMPT}")),
+                        Some(answer) => console.print(format!("{answer}{PROMPT}").as_bytes()),
                         None => return,
                     }
                 }
                 // Backspace, as terminals send it.
-                0x7f | 0x08 if line.pop().is_some() => console.print("\x08 \x08"),
+                0x7f | 0x08 if line.pop().is_some() => console.print(b"\x08 \x08"),
                 byte if !byte.is_ascii_control() => {
                     line.push(byte);
-                    console.print(&String::from_utf8_lossy(&[byte]));
+                    console.print(&[byte]);
                 }
                 _ => {}
             }

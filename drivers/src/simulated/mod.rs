@@ -10,7 +10,6 @@
 //! ```
 
 mod board;
-mod console;
 mod firmware;
 
 use std::sync::Arc;

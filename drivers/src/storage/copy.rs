@@ -14,9 +14,8 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use super::chunk::{self, Chunk};
-use crate::blocking;
 use crate::stream::{Sink, Source};
-use crate::{DriverError, Result};
+use crate::{DriverError, Result, blocking, encoding};
 
 /// How many chunks go round: one on each side, and one on the way in each direction.
 const CHUNKS: usize = 4;
@@ -32,7 +31,7 @@ const LONGEST_WRITE: usize = 64 * 1024;
 ///
 /// The first error of either side. By then nothing is written any more, and `target` was dropped on
 /// the thread that wrote to it; so it is, a few chunks later, if nobody waits for the copy any more.
-pub(super) async fn write<T>(mut source: Source, mut target: T, name: &str) -> Result<(T, u64)>
+pub(crate) async fn write<T>(mut source: Source, mut target: T, name: &str) -> Result<(T, u64)>
 where
     T: Write + Send + 'static,
 {
@@ -68,6 +67,18 @@ where
     written
 }
 
+/// The plain bytes of an image that may be compressed, as its first bytes tell.
+pub(crate) async fn decompressed(source: Source) -> Result<Source> {
+    let (encoding, source) = encoding::detect(source).await.map_err(chunk::receive_error)?;
+    Ok(match encoding {
+        Some(encoding) => {
+            tracing::info!("the image is compressed with {encoding}");
+            encoding::decode(encoding, source)
+        }
+        None => source,
+    })
+}
+
 /// Fills chunks until the source or the consumer ends.
 async fn receive(
     source: &mut Source,
@@ -90,7 +101,7 @@ async fn receive(
 /// # Errors
 ///
 /// The first error of either side. By then nothing is read any more.
-pub(super) async fn read<O>(mut origin: O, sink: &mut Sink, name: &str) -> Result<(O, u64)>
+pub(crate) async fn read<O>(mut origin: O, sink: &mut Sink, name: &str) -> Result<(O, u64)>
 where
     O: Read + Send + 'static,
 {

@@ -6,7 +6,7 @@
 
 pub mod block;
 mod chunk;
-mod copy;
+pub(crate) mod copy;
 mod cursor;
 pub(crate) mod image;
 pub mod mock;

@@ -269,10 +269,10 @@ impl Builder<'_> {
         kept: Option<&Node>,
     ) -> Node {
         for (name, below) in built.children.clone() {
-            if children.iter().all(|(taken, _)| taken != name) {
-                let kept = kept.and_then(|kept| kept.child(name));
+            if children.iter().all(|(taken, _)| *taken != name) {
+                let kept = kept.and_then(|kept| kept.child(&name));
                 let below = self.node(format!("{path}.{name}"), below, Vec::new(), kept);
-                children.push((name.to_owned(), Child::Own(self.add(below))));
+                children.push((name, Child::Own(self.add(below))));
             }
         }
         Node {

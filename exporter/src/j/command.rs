@@ -13,7 +13,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use super::error::Result;
 use super::report::{Class, Driver};
 use super::shell::{self, Scripts};
-use super::{call, flasher, network, opendal, power, serial, storage};
+use super::{call, flasher, gpio, network, opendal, power, serial, storage};
 
 /// A command line that was understood: what to do with which driver.
 #[derive(Debug, PartialEq)]
@@ -32,6 +32,7 @@ pub(crate) enum Verb {
     Flasher(flasher::Verb),
     Storage(storage::Verb),
     Shell(shell::Verb),
+    Gpio(gpio::Verb),
     Call(call::Verb),
 }
 
@@ -119,6 +120,8 @@ fn group_help(driver: &Driver) -> &str {
         Class::Flasher | Class::StorageMuxFlasher => "Generic flasher interface",
         Class::StorageMux => "Storage operations",
         Class::Shell => "Shell command executor",
+        Class::DigitalOutput => "GPIO output",
+        Class::DigitalInput => "GPIO input",
         Class::Unknown => "Device that has no verbs of its own here",
     })
 }
@@ -135,6 +138,8 @@ fn verbs(driver: &Driver, scripts: &Scripts) -> Vec<Command> {
         Class::StorageMux => storage::commands(driver, storage::Kind::Mux),
         Class::StorageMuxFlasher => storage::commands(driver, storage::Kind::Flasher),
         Class::Shell => shell::commands(driver, scripts),
+        Class::DigitalOutput => gpio::commands(driver, gpio::Direction::Output),
+        Class::DigitalInput => gpio::commands(driver, gpio::Direction::Input),
     };
     // A script of that name comes first.
     if !commands.iter().any(|verb| verb.get_name() == call::NAME) {
@@ -156,6 +161,8 @@ fn verb(driver: &Driver, scripts: &Scripts, name: &str, matches: &ArgMatches) ->
             storage::verb(name, matches).map(Verb::Storage)
         }
         Class::Shell => shell::verb(driver, scripts, name, matches).map(Verb::Shell),
+        Class::DigitalOutput => gpio::verb(gpio::Direction::Output, name, matches).map(Verb::Gpio),
+        Class::DigitalInput => gpio::verb(gpio::Direction::Input, name, matches).map(Verb::Gpio),
     };
     own.or_else(|| (name == call::NAME).then(|| Verb::Call(call::verb(matches))))
 }

@@ -7,7 +7,7 @@
 //! 3. `command` builds the commands that the arguments can mean, and understands the arguments as
 //!    a `Plan`: a driver and what to do with it.
 //! 4. `client` is that driver over the wire. `power`, `serial`, `network`, `opendal`,
-//!    `flasher`, `storage`, `shell` and `call` hold the verbs, one file a kind of client.
+//!    `flasher`, `storage`, `shell`, `gpio` and `call` hold the verbs, one file a kind of client.
 //!
 //! A serial port's longer verbs have files of their own: `console`, `borrow` and `serial_log`.
 //!
@@ -41,6 +41,7 @@ mod console;
 mod environment;
 mod error;
 mod flasher;
+mod gpio;
 mod local;
 mod network;
 mod opendal;
@@ -108,6 +109,7 @@ async fn perform(client: &Client<'_>, verb: Verb, signals: &mut Signals) -> Resu
         Verb::Opendal(verb) => opendal::perform(client, verb, signals).await?,
         Verb::Flasher(verb) => signals.guard(flasher::perform(client, verb)).await?,
         Verb::Storage(verb) => Box::pin(storage::perform(client, verb, signals)).await?,
+        Verb::Gpio(verb) => signals.guard(gpio::perform(client, verb)).await?,
         Verb::Call(verb) => signals.guard(call::perform(client, verb)).await?,
         Verb::Shell(verb) => return signals.guard(shell::perform(client, verb)).await,
     }

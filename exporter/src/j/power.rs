@@ -67,7 +67,7 @@ pub(crate) fn commands(driver: &Driver, kind: Kind) -> Vec<Command> {
     ]
 }
 
-fn seconds(argument: Arg) -> Arg {
+pub(crate) fn seconds(argument: Arg) -> Arg {
     argument.allow_negative_numbers(true).value_parser(|text: &str| {
         let seconds: f64 = text.parse().map_err(|_| "not a number of seconds")?;
         if Duration::try_from_secs_f64(seconds).is_err() {

@@ -32,6 +32,8 @@ pub(crate) enum Class {
     StorageMux,
     StorageMuxFlasher,
     Shell,
+    DigitalOutput,
+    DigitalInput,
     /// Any other: it can be called by the names of its methods.
     Unknown,
 }
@@ -50,10 +52,13 @@ impl Class {
             | "jumpstarter_driver_network.client.DbusNetworkClient" => Self::Network,
             "jumpstarter_driver_opendal.client.OpendalClient" => Self::Opendal,
             "jumpstarter_driver_opendal.client.FlasherClient"
-            | "jumpstarter.client.flasher.FlasherClient" => Self::Flasher,
+            | "jumpstarter.client.flasher.FlasherClient"
+            | "jumpstarter_driver_qemu.client.QemuFlasherClient" => Self::Flasher,
             "jumpstarter_driver_opendal.client.StorageMuxClient" => Self::StorageMux,
             "jumpstarter_driver_opendal.client.StorageMuxFlasherClient" => Self::StorageMuxFlasher,
             "jumpstarter_driver_shell.client.ShellClient" => Self::Shell,
+            "jumpstarter_driver_gpiod.client.DigitalOutputClient" => Self::DigitalOutput,
+            "jumpstarter_driver_gpiod.client.DigitalInputClient" => Self::DigitalInput,
             _ => Self::Unknown,
         }
     }

@@ -13,7 +13,7 @@ use super::plan::Plan;
 use super::progress::{Phase, Progress};
 use super::verify::verify;
 use super::writers::{Piece, STALL, Writers};
-use crate::encoding;
+use crate::storage::copy::decompressed;
 use crate::stream::Source;
 use crate::{DriverError, Result, blocking};
 
@@ -103,17 +103,6 @@ async fn sync(device: &Arc<Device>, limit: Duration) -> Result<()> {
     let syncing = Arc::clone(device);
     let sync = move || syncing.sync().map_err(|error| syncing.failed("store all of", error));
     blocking::run(&format!("sync {}", device.path()), limit, sync).await
-}
-
-async fn decompressed(source: Source) -> Result<Source> {
-    let (encoding, source) = encoding::detect(source).await.map_err(chunk::receive_error)?;
-    Ok(match encoding {
-        Some(encoding) => {
-            tracing::info!("the image is compressed with {encoding}");
-            encoding::decode(encoding, source)
-        }
-        None => source,
-    })
 }
 
 /// The way from a client to the writers.

@@ -7,10 +7,12 @@ use clap::error::ErrorKind;
 use super::super::error::Error;
 use super::*;
 
-const CLASSES: [(&str, Class); 11] = [
+const CLASSES: [(&str, Class); 13] = [
     ("composite", Class::Composite),
+    ("button", Class::DigitalInput),
     ("flasher", Class::Flasher),
     ("fs", Class::Opendal),
+    ("led", Class::DigitalOutput),
     ("mux", Class::StorageMux),
     ("net", Class::Network),
     ("odd", Class::Unknown),
@@ -83,7 +85,8 @@ fn every_verb_of_every_class_is_understood() {
             let mut line = vec![name.clone()];
             for argument in command.get_arguments().filter(|it| it.is_required_set()) {
                 line.extend(argument.get_long().map(|long| format!("--{long}")));
-                line.push("1".into());
+                let choices = argument.get_possible_values();
+                line.push(choices.first().map_or("1", |choice| choice.get_name()).into());
             }
             if command.get_arguments().any(|it| it.get_id() == "image") {
                 line.push("--image=x".into());
@@ -105,6 +108,22 @@ fn a_line_is_a_driver_and_a_verb() {
     assert_eq!(parsed("--log-level DEBUG power cycle").1, "Power(Cycle { wait: 2 })");
     assert_eq!(parsed("power read -n 0 -i .5").1, "Power(Read { count: 0, interval: 0.5 })");
     assert_eq!(parsed("power read --count=3").1, "Power(Read { count: 3, interval: 1.0 })");
+}
+
+#[test]
+fn a_line_of_gpio_is_switched_read_or_waited_for() {
+    assert_eq!(parsed("led cycle -w 1").1, "Gpio(Switch(Cycle { wait: 1 }))");
+    assert_eq!(parsed("led read").1, "Gpio(Read)");
+    assert_eq!(
+        parsed("button wait-for-edge rising -t 2.5").1,
+        "Gpio(Wait { method: \"wait_for_edge\", edge: Some(\"rising\"), timeout: 2.5 })"
+    );
+    assert_eq!(
+        parsed("button wait-for-active").1,
+        "Gpio(Wait { method: \"wait_for_active\", edge: None, timeout: 3600.0 })"
+    );
+    assert_eq!(refused("button on").0, ErrorKind::InvalidSubcommand);
+    assert_eq!(refused("button wait-for-edge up").0, ErrorKind::InvalidValue);
 }
 
 #[test]
