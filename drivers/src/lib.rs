@@ -11,6 +11,7 @@
 //! | [`driver`], [`args`], [`error`] | the trait, and what goes in and comes out |
 //! | [`stream`] | byte streams: chunks from and to a device |
 //! | [`usb`] | devices on USB: found, opened once for all, opened again when they come back |
+//! | [`discover`] | what is plugged into a host, and how it is configured |
 //! | [`http`], [`secret`] | requests to small web servers; what is never printed |
 //! | [`registry`] | every driver there is, one line each |
 //! | [`tree`] | the drivers of one exporter: built, found by id, opened and closed |
@@ -94,6 +95,7 @@
 pub mod args;
 pub mod blocking;
 pub mod composite;
+pub mod discover;
 pub mod driver;
 pub mod dutlink;
 pub mod encoding;

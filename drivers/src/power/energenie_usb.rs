@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::json;
 
 use super::switch::{AtOpen, Position, State, Switch};
+use crate::discover::{Offer, places};
 use crate::registry::Build;
 use crate::usb::{Bus, Claim, Connection, Control, Device, Kind, Plugged, Wanted, patience};
 use crate::{DriverError, Result, number};
@@ -57,6 +59,19 @@ const KIND: Kind = Kind {
     claim: Claim::Detached(0),
 };
 
+/// The strips that can be found. Their serial numbers are not in the kernel's list.
+pub(crate) const OFFERS: &[Offer] = &[Offer {
+    kind: KIND,
+    driver: "hilt.power.EnerGenieUsb",
+    name: "energenie",
+    needs: &[],
+    to_fill_in: None,
+    configs: |strip| {
+        let slots = if matches!(strip.product, ONE_AT_0 | ONE_AT_1) { 1 } else { 4 };
+        places(&json!({"path": strip.path}), "slot", 1..=slots)
+    },
+}];
+
 /// What every report holds, in bytes.
 const REPORT: usize = 5;
 
@@ -85,7 +100,8 @@ impl EnerGenieUsb {
             return Err(DriverError::InvalidArgument(text));
         }
         let wanted = Wanted { kind: KIND, serial: config.serial, path: config.path };
-        let device = Device::new(bus, wanted, config.reconnect_timeout).that_is_asked(serial);
+        let device =
+            Device::new(bus, wanted, config.reconnect_timeout).that_is_asked(serial).shared();
         Ok(Self { device, slot: config.slot, at_open: config.default })
     }
 }
@@ -169,7 +185,7 @@ fn serial(strip: &mut dyn Connection) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     use super::*;
     use crate::power::Power as _;
@@ -247,7 +263,7 @@ mod tests {
         assert_eq!(four.status().await.unwrap(), State::On);
         four.off().await.unwrap();
         assert_eq!(sockets(&host, "1-2"), [false; 4]);
-        assert_eq!(host.at("1-2", |strip| strip.claimed), Some(Claim::Detached(0)));
+        assert_eq!(host.at("1-2", |strip| strip.claims[0]), Claim::Detached(0));
     }
 
     #[tokio::test]

@@ -10,8 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::json;
 
 use super::switch::{AtOpen, Position, State, Switch};
+use crate::discover::{Offer, places};
 use crate::registry::Build;
 use crate::usb::{Bus, Claim, Connection, Control, Device, Kind, Plugged, Wanted, patience};
 use crate::{DriverError, Result, number};
@@ -57,8 +59,21 @@ const KIND: Kind = Kind {
     claim: Claim::Nothing,
 };
 
+/// The boards that can be found. Their serial numbers are not in the kernel's list.
+pub(crate) const OFFERS: &[Offer] = &[Offer {
+    kind: KIND,
+    driver: "hilt.power.UsbRelay",
+    name: "usbrelay",
+    needs: &[],
+    to_fill_in: None,
+    configs: |board| places(&json!({"path": board.path}), "relay", 1..=relays_of(board)),
+}];
+
 /// What a board calls itself, before the number of its relays.
 const PRODUCT: &str = "USBRelay";
+
+/// As many relays as fit into a report.
+const MOST: u8 = 8;
 
 /// The report, and the requests that write and read it: a feature report without a number.
 type Report = [u8; 8];
@@ -90,7 +105,7 @@ impl UsbRelay {
 
     /// Fails if the board does not have this relay.
     fn find(relay: u8, board: &Plugged) -> Result<()> {
-        let relays = board.product_name.trim_start_matches(PRODUCT).parse().unwrap_or(8);
+        let relays = relays_of(board);
         if relay <= relays {
             return Ok(());
         }
@@ -133,6 +148,12 @@ impl Switch for UsbRelay {
     }
 }
 
+/// How many relays a board says it has.
+fn relays_of(board: &Plugged) -> u8 {
+    let number = board.product_name.trim_start_matches(PRODUCT).parse();
+    number.unwrap_or(MOST).min(MOST)
+}
+
 /// Reads a board's report. Blocks.
 fn report(board: &mut dyn Connection) -> Result<Report> {
     let mut report = Report::default();
@@ -158,7 +179,7 @@ fn serial(board: &mut dyn Connection) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     use super::*;
     use crate::power::Power as _;
@@ -222,8 +243,8 @@ mod tests {
         two.off().await.unwrap();
         assert_eq!(relays(&host, "1-1"), 0b01);
         assert_eq!(two.status().await.unwrap(), State::Off);
-        let (opened, claimed) = host.at("1-1", |board| (board.opened, board.claimed));
-        assert_eq!((opened, claimed), (1, Some(Claim::Nothing)), "both share the board");
+        let claims = host.at("1-1", |board| board.claims.clone());
+        assert_eq!(claims, [Claim::Nothing], "both share the board");
     }
 
     #[tokio::test(start_paused = true)]
@@ -235,9 +256,9 @@ mod tests {
         let second = relay(&host, json!({"serial": "BBBBB"}));
         second.on().await.unwrap();
         assert_eq!((relays(&host, "1-2"), relays(&host, "1-3")), (0, 1));
-        assert_eq!(host.at("1-1", |thermometer| thermometer.opened), 0);
+        assert_eq!(host.at("1-1", |thermometer| thermometer.claims.len()), 0);
         second.off().await.unwrap();
-        assert_eq!(host.at("1-2", |other| other.opened), 1, "the others are asked once");
+        assert_eq!(host.at("1-2", |other| other.claims.len()), 1, "the others are asked once");
 
         let missing = relay(&host, json!({"serial": "CCCCC", "reconnect_timeout": 0}));
         assert_eq!(
@@ -284,7 +305,7 @@ mod tests {
         assert!(matches!(status(Mood::Silent).await, DriverError::Timeout(_)));
         assert!(matches!(status(Mood::Gone).await, DriverError::Disconnected(_)));
         assert_eq!(relay.status().await.unwrap(), State::Off, "it is opened again");
-        assert_eq!(host.at("1-1", |board| board.opened), 5);
+        assert_eq!(host.at("1-1", |board| board.claims.len()), 5);
         host.at("1-1", |board| board.moods.push_back(Some(Mood::Stall)));
         let error = relay.on().await.unwrap_err();
         assert!(error.to_string().ends_with("it refuses the request"), "{error}");

@@ -1,11 +1,12 @@
 //! An open device.
 
 use std::fmt;
-use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use rusb::{Context, DeviceHandle, Direction, UsbContext as _};
 
+use super::access::{holder, node, udev_rule};
 use super::listing::Plugged;
 use crate::{DriverError, Result};
 
@@ -201,7 +202,14 @@ fn refusal(device: &Plugged, error: rusb::Error) -> DriverError {
              run `udevadm control --reload && udevadm trigger`: {}",
             udev_rule(device)
         )),
-        Trouble::InUse => DriverError::Busy(format!("open {device}: in use by {}", holder(device))),
+        Trouble::InUse => {
+            let node = node(device);
+            let holder = holder(Path::new("/proc"), &node).unwrap_or_else(|| {
+                let node = node.display();
+                format!("a program that can't be seen; `fuser {node}` as root tells which")
+            });
+            DriverError::Busy(format!("open {device}: in use by {holder}"))
+        }
         Trouble::Gone => DriverError::NotFound(format!("open {device}: it has just gone")),
         Trouble::Unclear | Trouble::Silent | Trouble::Refused | Trouble::Other => {
             DriverError::Device(format!("open {device}: {error}"))
@@ -219,39 +227,6 @@ pub(super) fn failure(what: &str, error: rusb::Error) -> DriverError {
         Trouble::InUse => DriverError::Busy(format!("{what}: another program is using it")),
         Trouble::Refused => DriverError::Device(format!("{what}: it refuses the request")),
         Trouble::NotAllowed | Trouble::Other => DriverError::Device(format!("{what}: {error}")),
-    }
-}
-
-/// The udev rule that gives a device to the group of plugged devices.
-fn udev_rule(device: &Plugged) -> String {
-    format!(
-        "SUBSYSTEM==\"usb\", ATTR{{idVendor}}==\"{:04x}\", ATTR{{idProduct}}==\"{:04x}\", \
-         MODE=\"0660\", GROUP=\"plugdev\"",
-        device.vendor, device.product
-    )
-}
-
-/// The processes that have a device open, as far as this one may see them.
-fn holder(device: &Plugged) -> String {
-    let node = format!("/dev/bus/usb/{:03}/{:03}", device.bus, device.address);
-    let own = std::process::id().to_string();
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let holds = |process: &fs::DirEntry| {
-        let open = fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten();
-        process.file_name() != own.as_str()
-            && open.into_iter().any(|fd| {
-                fs::read_link(fd.path()).is_ok_and(|target| target.as_os_str() == node.as_str())
-            })
-    };
-    let name = |process: fs::DirEntry| {
-        let id = process.file_name();
-        let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-        format!("{} (process {})", name.trim(), id.display())
-    };
-    let holders: Vec<_> = processes.filter(holds).map(name).collect();
-    match holders.is_empty() {
-        true => format!("a program that can't be seen; `fuser {node}` as root tells which"),
-        false => holders.join(", "),
     }
 }
 

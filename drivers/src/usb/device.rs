@@ -55,6 +55,8 @@ pub(crate) struct Device {
     search: Search,
     /// How long a call waits for the device to come back.
     patience: Duration,
+    /// Whether other programs may use the device between two calls.
+    is_shared: bool,
     /// Keeps the device open between two calls.
     kept: Arc<Kept>,
 }
@@ -70,14 +72,39 @@ struct Search {
     only: bool,
 }
 
-type Kept = Mutex<Option<Arc<Slot>>>;
+type Kept = Mutex<Last>;
+
+/// Which device it was the last time.
+#[derive(Debug, Default)]
+struct Last {
+    path: String,
+    slot: Option<Hold>,
+}
+
+/// Keeps a device open. The last one closes it while it has the slot locked, so that whoever opens it
+/// next waits for that.
+#[derive(Debug, Clone)]
+struct Hold(Arc<Slot>);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let mut place = lock(&self.0);
+        if Arc::strong_count(&self.0) == 1 {
+            *place = None;
+        }
+    }
+}
 
 impl Bus {
     /// The devices of this host, for everybody in this process.
     pub(crate) fn host() -> Arc<Self> {
         static HOST: OnceLock<Arc<Bus>> = OnceLock::new();
-        let host = || Arc::new(Self::new("/sys/bus/usb/devices".into(), Box::new(Libusb)));
-        Arc::clone(HOST.get_or_init(host))
+        Arc::clone(HOST.get_or_init(|| Arc::new(Self::at("/sys/bus/usb/devices".into()))))
+    }
+
+    /// The devices of a list, opened by libusb.
+    pub(crate) fn at(list: PathBuf) -> Self {
+        Self::new(list, Box::new(Libusb))
     }
 
     /// The devices of a list, and a way to open them.
@@ -97,15 +124,15 @@ impl Bus {
         fs::canonicalize(directory).map_err(failed)
     }
 
-    fn slot(&self, path: &str) -> Arc<Slot> {
+    fn slot(&self, path: &str) -> Hold {
         let mut slots = lock(&self.slots);
         slots.retain(|_, slot| slot.strong_count() > 0);
         if let Some(slot) = slots.get(path).and_then(Weak::upgrade) {
-            return slot;
+            return Hold(slot);
         }
         let slot = Arc::new(Slot::default());
         slots.insert(path.to_owned(), Arc::downgrade(&slot));
-        slot
+        Hold(slot)
     }
 
     /// The kernel's list: a directory for each device and each of its interfaces.
@@ -131,7 +158,7 @@ impl Bus {
             let device =
                 if *only { wanted.choose_only(plugged)? } else { wanted.choose(plugged)? };
             let slot = self.slot(&device.path);
-            *lock(kept) = Some(Arc::clone(&slot));
+            keep(kept, &device.path, slot.clone());
             return self.with(device, wanted.kind.claim, &slot, |opened| {
                 work(&opened.device, &mut *opened.connection)
             });
@@ -139,9 +166,8 @@ impl Bus {
         let alike = wanted.alike(plugged)?.into_iter();
         let mut places: Vec<_> = alike.map(|device| (self.slot(&device.path), device)).collect();
         // The one that it was the last time comes first, so that the others are left alone.
-        let last = lock(kept).clone();
-        let is_last = |slot: &Arc<Slot>| last.as_ref().is_some_and(|last| Arc::ptr_eq(last, slot));
-        places.sort_by_key(|(slot, _)| !is_last(slot));
+        let last = lock(kept).path.clone();
+        places.sort_by_key(|(_, device)| device.path != last);
         let mut seen = Vec::new();
         for (slot, device) in places {
             let (path, mut is_meant) = (device.path.clone(), false);
@@ -157,7 +183,7 @@ impl Bus {
             });
             match outcome {
                 Ok(Some(done)) => {
-                    *lock(kept) = Some(slot);
+                    keep(kept, &path, slot);
                     return Ok(done);
                 }
                 Ok(None) => {}
@@ -169,12 +195,22 @@ impl Bus {
         Err(DriverError::NotFound(format!("there is no {wanted}, but: {}", seen.join("; "))))
     }
 
+    /// Asks a device that is plugged in, which is left open to whoever has it open. Blocks.
+    pub(crate) fn ask<T>(
+        &self,
+        device: &Plugged,
+        work: impl FnOnce(&mut dyn Connection) -> Result<T>,
+    ) -> Result<T> {
+        let slot = self.slot(&device.path);
+        self.with(device.clone(), Claim::Nothing, &slot, |opened| work(&mut *opened.connection))
+    }
+
     /// Opens a device if it isn't, and does `work` with it. Blocks.
     fn with<T>(
         &self,
         device: Plugged,
         claim: Claim,
-        slot: &Slot,
+        Hold(slot): &Hold,
         work: impl FnOnce(&mut Opened) -> Result<T>,
     ) -> Result<T> {
         let mut place = lock(slot);
@@ -202,7 +238,7 @@ impl Device {
     /// A device that need not be there yet.
     pub(crate) fn new(bus: Arc<Bus>, wanted: Wanted, patience: Duration) -> Self {
         let search = Search { wanted, numbers: None, ask_serial: None, only: false };
-        Self { bus, search, patience, kept: Arc::default() }
+        Self { bus, search, patience, is_shared: false, kept: Arc::default() }
     }
 
     /// A device that tells its serial number only when it is asked.
@@ -215,6 +251,13 @@ impl Device {
     /// say which is meant.
     pub(crate) fn that_is_unmistakable(mut self) -> Self {
         self.search.only = true;
+        self
+    }
+
+    /// A device that is closed after every call, so that other programs can have their turn, and is
+    /// waited for while one has it.
+    pub(crate) fn shared(mut self) -> Self {
+        self.is_shared = true;
         self
     }
 
@@ -246,8 +289,13 @@ impl Device {
             let (bus, search) = (Arc::clone(&self.bus), self.search.clone());
             let (kept, work) = (Arc::clone(&self.kept), work.clone());
             let attempt = move || bus.attempt(&search, &kept, work);
-            match blocking::run(&format!("use {}", self.search.wanted), limit, attempt).await {
-                Err(error) if is_away(&error) && Instant::now() < deadline => {
+            let outcome =
+                blocking::run(&format!("use {}", self.search.wanted), limit, attempt).await;
+            if self.is_shared {
+                self.release();
+            }
+            match outcome {
+                Err(error) if self.may_pass(&error) && Instant::now() < deadline => {
                     tracing::debug!("waiting for {}: {error}", self.search.wanted);
                 }
                 outcome => return outcome,
@@ -263,9 +311,16 @@ impl Device {
         blocking::run(&what, limit, move || bus.find(&wanted)).await
     }
 
+    /// Whether an error means that the device is not there, not yet or not any more.
+    fn may_pass(&self, error: &DriverError) -> bool {
+        let is_taken = self.is_shared && matches!(error, DriverError::Busy(_));
+        is_taken || error.may_pass() || matches!(error, DriverError::Disconnected(_))
+    }
+
     /// Closes the device, unless others have a use for it.
     pub(crate) fn release(&self) {
-        if let Some(slot) = lock(&self.kept).take() {
+        let kept = lock(&self.kept).slot.take();
+        if let Some(slot) = kept {
             blocking::discard(slot);
         }
     }
@@ -277,9 +332,12 @@ impl Drop for Device {
     }
 }
 
-/// Whether an error means that the device is not there, not yet or not any more.
-fn is_away(error: &DriverError) -> bool {
-    error.may_pass() || matches!(error, DriverError::Disconnected(_))
+/// Keeps a device open, instead of the one that was kept before.
+fn keep(kept: &Kept, path: &str, slot: Hold) {
+    let last = Last { path: path.to_owned(), slot: Some(slot) };
+    // Dropped here, where it may block, and not while it is locked.
+    let before = std::mem::replace(&mut *lock(kept), last);
+    drop(before);
 }
 
 /// What a panic of somebody else left behind is closed and opened again anyway.

@@ -9,12 +9,14 @@
 //!                        └────► Open: libusb                      one connection a device
 //! ```
 
+mod access;
 mod connection;
 mod device;
 mod listing;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub(crate) use self::access::{holder, node, udev_rule};
 #[cfg(test)]
 pub(crate) use self::connection::Open;
 pub(crate) use self::connection::{Claim, Connection, Control};

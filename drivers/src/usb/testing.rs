@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::connection::{Claim, Connection, Control, Open, failure};
 use super::device::Bus;
 use super::listing::Plugged;
-use crate::Result;
+use crate::{DriverError, Result};
 
 /// What a device's program does with transfers. It stalls what it does not know.
 pub(crate) trait Firmware: Debug + Send + 'static {
@@ -54,9 +54,11 @@ pub(crate) struct Faked<F> {
     pub(crate) firmware: F,
     /// One for each of the next transfers; none is as it should.
     pub(crate) moods: VecDeque<Option<Mood>>,
-    /// How often it was opened, and what of it is claimed while it is open.
-    pub(crate) opened: usize,
-    pub(crate) claimed: Option<Claim>,
+    /// What was claimed each time that it was opened, and whether it is open.
+    pub(crate) claims: Vec<Claim>,
+    pub(crate) open: bool,
+    /// How often it will be in use by another program.
+    pub(crate) taken: usize,
 }
 
 /// A host: the kernel's list, and a device for each path.
@@ -89,7 +91,8 @@ impl<F: Firmware> Host<F> {
         attributes: &[(&str, &str)],
         firmware: F,
     ) {
-        let device = Faked { firmware, moods: VecDeque::new(), opened: 0, claimed: None };
+        let device =
+            Faked { firmware, moods: VecDeque::new(), claims: Vec::new(), open: false, taken: 0 };
         let mut devices = self.devices.lock().unwrap();
         let address = u8::try_from(devices.len()).unwrap() + 1;
         devices.insert(path.to_owned(), Arc::new(Mutex::new(device)));
@@ -112,9 +115,13 @@ impl<F: Firmware> Open for Opener<F> {
         let faked = Arc::clone(&self.0.lock().unwrap()[&device.path]);
         {
             let mut faked = faked.lock().unwrap();
-            assert_eq!(faked.claimed, None, "{device} is opened once");
-            faked.claimed = Some(claim);
-            faked.opened += 1;
+            if faked.taken > 0 {
+                faked.taken -= 1;
+                return Err(DriverError::Busy(format!("open {device}: in use by a test")));
+            }
+            assert!(!faked.open, "{device} is opened once");
+            faked.open = true;
+            faked.claims.push(claim);
         }
         Ok(Box::new(Endpoints { what: device.to_string(), faked }))
     }
@@ -128,7 +135,7 @@ struct Endpoints<F> {
 
 impl<F> Drop for Endpoints<F> {
     fn drop(&mut self) {
-        self.faked.lock().unwrap().claimed = None;
+        self.faked.lock().unwrap().open = false;
     }
 }
 

@@ -3,6 +3,7 @@
 mod bind;
 mod check;
 mod demo;
+mod discover;
 mod down;
 mod hooks;
 mod release;
@@ -40,6 +41,7 @@ pub struct Cli {
 enum Command {
     Check(check::Check),
     Demo(demo::Demo),
+    Discover(discover::Discover),
     Down(down::Down),
     Hooks(hooks::Hooks),
     Release(release::Release),
@@ -80,6 +82,7 @@ impl Cli {
                 logging::init_silent(level)?;
             }
             Command::Check(_)
+            | Command::Discover(_)
             | Command::Down(_)
             | Command::Hooks(_)
             | Command::Release(_)
@@ -93,6 +96,7 @@ impl Cli {
         match self.command {
             Command::Check(check) => check.run(),
             Command::Demo(demo) => demo.run(),
+            Command::Discover(discover) => discover.run(),
             Command::Down(down) => down.run(),
             Command::Hooks(hooks) => hooks.run(),
             Command::Release(release) => release.run(),

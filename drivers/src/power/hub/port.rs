@@ -54,6 +54,11 @@ impl Port {
         Some(Socket { hub: hub.to_owned(), port: port.parse().ok()? })
     }
 
+    /// Whether the kernel has heard that the hub switches the power of this port, alone or with others.
+    pub(super) fn is_switchable(&self) -> bool {
+        self.directory.join("power/pm_qos_no_power_off").exists()
+    }
+
     /// Whether this is where a device hangs.
     pub(super) fn leads_to(&self, device: &Plugged) -> bool {
         let before = match self.hub.path.strip_prefix("usb") {

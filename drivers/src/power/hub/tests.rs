@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::discover;
 use crate::power::Power as _;
 use crate::power::switch::Switched;
 use crate::registry::{self, parse};
@@ -150,11 +151,11 @@ async fn an_old_kernel_is_gone_past_and_the_hub_is_asked() {
     assert_eq!(two.status().await.unwrap(), State::Off);
     two.on().await.unwrap();
     assert_eq!(powered(&host, "1-1"), [true, true, false, true]);
-    let (opened, claimed) = host.at("1-1", |hub| (hub.opened, hub.claimed));
-    assert_eq!((opened, claimed), (1, Some(Claim::Nothing)), "both share the hub");
+    let claims = host.at("1-1", |hub| hub.claims.clone());
+    assert_eq!(claims, [Claim::Nothing], "both share the hub");
     three.close().await;
     two.status().await.unwrap();
-    assert_eq!(host.at("1-1", |hub| hub.opened), 1);
+    assert_eq!(host.at("1-1", |hub| hub.claims.len()), 1);
 }
 
 #[tokio::test]
@@ -206,7 +207,7 @@ async fn both_halves_are_switched() {
     assert_eq!(two.status().await.unwrap(), State::On, "one half gives power");
     same.off().await.unwrap();
     assert_eq!((powered(&host, "1-1"), powered(&host, "2-1")), (off.into(), off.into()));
-    assert_eq!(host.at("2-1", |hub| hub.opened), 1, "it stays open while somebody needs it");
+    assert_eq!(host.at("2-1", |hub| hub.claims.len()), 1, "it stays open while somebody needs it");
 
     let alone = port(&host, json!({"path": "1-1", "port": 3, "companion": "none"}));
     alone.off().await.unwrap();
@@ -330,4 +331,36 @@ async fn a_hub_that_misbehaves_is_an_error() {
         "port 1 of the hub at 1-1 reports over-current: what is plugged in draws more than the hub \
          can give"
     );
+}
+
+#[tokio::test]
+async fn hubs_are_listed_with_what_they_can_do() {
+    let host = Host::new();
+    let half = |usb| Hub { container: Some(7), ..Hub::new(usb, 2) };
+    plug(&host, "1-1", half(0x0210));
+    plug(&host, "2-1", half(0x0300));
+    plug(&host, "1-1.2", Hub { switching: 0, ..Hub::new(0x0200, 4) });
+    plug(&host, "1-2", Hub { switching: 2, ..Hub::new(0x0200, 4) });
+    plug(&host, "1-3", Hub::new(0x0200, 1));
+    let nodes = host.list().join("dev/bus/usb/001");
+    fs::create_dir_all(&nodes).unwrap();
+    for address in 1..=4 {
+        fs::write(nodes.join(format!("{address:03}")), "").unwrap();
+    }
+    let this = discover::Host { root: host.list().to_owned(), is_this: true };
+    let found = found(&host.bus, &host.bus.plugged().unwrap(), &this);
+    let [pair, ganged, without, missing] = &found[..] else { panic!("{found:#?}") };
+    assert_eq!(
+        pair.what,
+        "hub of 2 ports, 2109:2817 at 1-1, serial number none, its other half at 2-1"
+    );
+    let entries: Vec<_> = pair.entries.iter().map(|e| (e.name.as_str(), &e.config)).collect();
+    assert_eq!(entries, [("hub-port1", &json!({"path": "1-1", "port": 1}))], "2 leads to a hub");
+    assert_eq!(pair.obstacles, [""; 0]);
+    assert!(ganged.entries.is_empty() && without.entries.is_empty());
+    assert_eq!(ganged.obstacles, ["ganged: it switches all of its ports together"]);
+    assert_eq!(without.obstacles, ["it does not switch the power of its ports"]);
+    assert_eq!(missing.entries[0].name, "hub-2-port1");
+    let text = "there is no /dev/bus/usb/001/005; a container has to be given the host's devices";
+    assert_eq!(missing.obstacles, [text]);
 }

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::json;
 
 use super::{CLIENT, frame, state};
+use crate::discover::{Offer, places};
 use crate::power::switch::{AtOpen, Position, ReadBack, State, Switch, no_status};
 use crate::registry::Build;
 use crate::usb::{Bus, Claim, Connection, Device, Kind, Wanted, patience};
@@ -86,6 +88,16 @@ const KIND: Kind = Kind {
     claim: Claim::Detached(0),
 };
 
+/// The boards that can be found. They don't say how many channels they have.
+pub(super) const OFFER: Offer = Offer {
+    kind: KIND,
+    driver: "jumpstarter_driver_noyito_relay.driver.NoyitoPowerHID",
+    name: "noyito",
+    needs: &[],
+    to_fill_in: Some("`num_channels: 8`, if the board has eight"),
+    configs: |board| places(&json!({"path": board.path}), "channel", 1..=4),
+};
+
 /// As [`KIND`], where the configuration has the numbers.
 const NUMBERED: Kind = Kind { is_like: |_| true, ..KIND };
 
@@ -129,7 +141,8 @@ impl NoyitoPowerHid {
             numbers => (NUMBERED, Some(numbers)),
         };
         let wanted = Wanted { kind, serial: None, path: config.path };
-        let device = Device::new(bus, wanted, config.reconnect_timeout).with_numbers(numbers);
+        let device =
+            Device::new(bus, wanted, config.reconnect_timeout).with_numbers(numbers).shared();
         let channels = if all_channels { (1..=num_channels).collect() } else { vec![channel] };
         Ok(Self { device, channels, read_back, at_open: config.default })
     }
@@ -212,7 +225,7 @@ fn said(board: &mut dyn Connection, limit: Duration) -> Result<Option<Vec<u8>>> 
 mod tests {
     use std::collections::VecDeque;
 
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     use super::*;
     use crate::Driver as _;
@@ -297,8 +310,25 @@ mod tests {
         assert_eq!(relays(&host, "1-1"), [true; 8]);
         three.off().await.unwrap();
         assert_eq!(three.status().await.unwrap(), State::Off);
-        let (opened, claimed) = host.at("1-1", |board| (board.opened, board.claimed));
-        assert_eq!((opened, claimed), (1, Some(Claim::Detached(0))), "both share the board");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn other_programs_have_their_turn_between_two_calls() {
+        let host = Host::new();
+        host.plug("1-1", NUMBERS, &[], Board::default());
+        let one = power(&host, json!({"channel": 1}));
+        let two = power(&host, json!({"channel": 2}));
+        let (first, second) = tokio::join!(one.on(), two.on());
+        assert_eq!((first.unwrap(), second.unwrap()), ((), ()));
+        assert_eq!(relays(&host, "1-1")[..2], [true; 2]);
+        while host.at("1-1", |board| board.open) {
+            tokio::task::yield_now().await;
+        }
+        assert!(host.at("1-1", |board| board.claims.iter().all(|c| *c == Claim::Detached(0))));
+        host.at("1-1", |board| board.taken = 3);
+        one.off().await.unwrap();
+        host.at("1-1", |board| board.taken = usize::MAX);
+        assert!(matches!(one.on().await, Err(DriverError::Busy(_))));
     }
 
     #[tokio::test(start_paused = true)]

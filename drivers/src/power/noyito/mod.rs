@@ -10,7 +10,11 @@ mod serial;
 pub use self::hid::{HidConfig, NoyitoPowerHid};
 pub use self::serial::{NoyitoPowerSerial, SerialConfig};
 use super::switch::{Position, State};
+use crate::discover::Offer;
 use crate::{DriverError, Result};
+
+/// The boards that can be found. Those with a serial adapter look like any serial adapter.
+pub(crate) const OFFERS: &[Offer] = &[hid::OFFER];
 
 /// The client of these boards.
 const CLIENT: &str = "jumpstarter_driver_noyito_relay.client.NoyitoPowerClient";

@@ -14,8 +14,9 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::switch::{AtOpen, Position, State, Switch};
+use crate::discover::{Offer, place};
 use crate::registry::Build;
-use crate::usb::{Bus, Claim, Connection, Device, Kind, Wanted, patience};
+use crate::usb::{Bus, Claim, Connection, Device, Kind, Plugged, Wanted, patience};
 use crate::{DriverError, Result, number};
 
 /// A port of a board, or all of them.
@@ -88,6 +89,25 @@ const fn kind<B: Board>() -> Kind {
         is_like: |device| device.is_one_of(0x04d8, B::PRODUCTS),
         claim: Claim::Interface(0),
     }
+}
+
+/// The boards that can be found.
+pub(crate) const OFFERS: &[Offer] = &[
+    offer::<Ykush>("jumpstarter_driver_yepkit.driver.Ykush", "ykush"),
+    offer::<Ykush3>("hilt.power.Ykush3", "ykush3"),
+    offer::<YkushXs>("hilt.power.YkushXs", "ykushxs"),
+];
+
+const fn offer<B: Board>(driver: &'static str, name: &'static str) -> Offer {
+    let configs = |device: &Plugged| {
+        let config = |(port, _): &(&str, u8)| {
+            let mut config = place(device);
+            config["port"] = (*port).into();
+            (format!("-port{port}"), config)
+        };
+        B::PORTS.iter().map(config).collect()
+    };
+    Offer { kind: kind::<B>(), driver, name, needs: &[], to_fill_in: None, configs }
 }
 
 /// The `config:` block of a board.

@@ -12,7 +12,7 @@ use crate::power::Power as _;
 use crate::power::switch::Switched;
 use crate::registry::{self, parse};
 use crate::usb::testing::{plug, unplug};
-use crate::usb::{Control, Open, Plugged};
+use crate::usb::{Control, Open};
 
 /// What a board does with the next report, apart from what it should.
 #[derive(Debug, Clone, Copy)]
