@@ -42,16 +42,16 @@ fn duty(owed: Option<String>, now: Telling, told: Option<Telling>) -> Duty {
 pub(super) async fn keep(link: &Link, contact: &Contact) -> Infallible {
     let mut reporter = Reporter::new(contact.clone());
     let mut told = None;
+    let mut heard_by = 0;
     let mut backoff = Backoff::new(contact.settings.options.pace);
     let mut outage = Outage::new("answer to what the controller is told".to_owned());
     let mut news = News::of(link);
     loop {
         let (present, snapshot) = (news.seen(), link.bench.status.current());
         let now = (present.times, snapshot.version);
-        let duty = match present.is_there {
-            true => duty(link.schedule.owed(), now, told),
-            false => Duty::Nothing,
-        };
+        // Also where it has come and gone again before it could be told anything.
+        let may_be_told = present.is_there || heard_by != present.times;
+        let duty = if may_be_told { duty(link.schedule.owed(), now, told) } else { Duty::Nothing };
         let answer = match duty {
             Duty::Nothing => {
                 news.come(snapshot.version).await;
@@ -76,6 +76,7 @@ pub(super) async fn keep(link: &Link, contact: &Contact) -> Infallible {
         };
         match answer {
             Ok(()) => {
+                heard_by = present.times;
                 backoff.reset();
                 outage.over();
             }

@@ -124,8 +124,7 @@ async fn another_name_is_another_lease() {
     let client = world.leased("one", "alice").await;
     client.call().await.unwrap();
     world.fake.lease("two", "alice");
-    world.fake.shows(Shown::AfterLeaseHook).await;
-    world.fake.shows(Shown::LeaseReady).await;
+    world.is_prepared("before two alice").await;
     let expected = ["before one alice", "after one alice", "before two alice"];
     assert_eq!(world.done(), expected);
     let client = Client::connect(&world.fake, "two").await.unwrap();
@@ -198,9 +197,8 @@ async fn a_failed_after_lease_hook_does_not_keep_the_next_lease_away() {
     let world = World::with(hooks).await;
     let client = world.leased("one", "alice").await;
     client.end_session().await.unwrap();
-    world.fake.shows(Shown::AfterLeaseHook).await;
+    world.fake.until(|fake| fake.held().is_none()).await;
     world.fake.shows(Shown::Available).await;
-    assert_eq!(world.fake.held(), None);
     world.leased("two", "bob").await.call().await.unwrap();
 }
 
@@ -233,7 +231,6 @@ async fn a_crash_in_a_lease_goes_on_with_it_or_cleans_it_up() {
 
     world.fake.lease("two", "bob");
     let world = world.crash().await;
-    world.fake.shows(Shown::AfterLeaseHook).await;
-    world.fake.shows(Shown::LeaseReady).await;
+    world.is_prepared("before two bob").await;
     assert_eq!(world.done(), ["before one alice", "after one alice", "before two bob"]);
 }

@@ -2,4 +2,5 @@
 
 mod leases;
 mod outages;
+mod schedules;
 mod world;

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -101,6 +102,13 @@ impl World {
         status.wait_for(|snapshot| snapshot.status == wanted).await.unwrap();
     }
 
+    /// Waits until a beforeLease hook has written this down, and the lease is ready.
+    pub(super) async fn is_prepared(&self, line: &str) {
+        let is_begun = || self.done().iter().any(|done| done == line);
+        let ready = Some(ExporterStatus::LeaseReady);
+        self.fake.until(|fake| is_begun() && fake.status() == ready).await;
+    }
+
     /// What hooks have written down.
     pub(super) fn done(&self) -> Vec<String> {
         let done = std::fs::read_to_string(self.path("done")).unwrap_or_default();
@@ -122,16 +130,33 @@ impl World {
 async fn stop_time(mut status: Reader) -> u8 {
     loop {
         let of_hook = |status| matches!(status, Status::BeforeLeaseHook | Status::AfterLeaseHook);
-        let wanted = |begin: bool| {
-            move |snapshot: &crate::lease::status::Snapshot| of_hook(snapshot.status) == begin
-        };
-        if status.wait_for(wanted(true)).await.is_none() {
+        if status.wait_for(|snapshot| of_hook(snapshot.status)).await.is_none() {
             std::future::pending::<()>().await;
         }
+        let version = status.current().version;
         let (release, held) = mpsc::channel::<()>();
-        let holding = tokio::task::spawn_blocking(move || held.recv().is_err());
-        status.wait_for(wanted(false)).await;
+        let holding = tokio::task::spawn_blocking(move || hold(&held));
+        // What comes after the hook, with the same status, takes time like everything else.
+        tokio::select! {
+            _ = status.wait_for(|snapshot| snapshot.version != version) => {}
+            _ = holding => {}
+        }
         drop(release);
-        holding.await.unwrap();
+        status.wait_for(|snapshot| snapshot.version != version).await;
+    }
+}
+
+/// Returns when it is told to, or when no hook runs any more.
+fn hold(held: &mpsc::Receiver<()>) {
+    let is_running = || {
+        let threads = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+        let children = threads
+            .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+        children.into_iter().any(|children| !children.trim().is_empty())
+    };
+    // It takes a moment to begin.
+    let mut patience = Duration::from_millis(100);
+    while held.recv_timeout(patience) == Err(mpsc::RecvTimeoutError::Timeout) && is_running() {
+        patience = Duration::from_millis(5);
     }
 }
