@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::{Client, Method, Response, StatusCode, Url};
+use http_auth::{PasswordClient, PasswordParams};
+use reqwest::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
@@ -28,9 +30,26 @@ pub(crate) struct Http {
 pub(crate) struct Request {
     pub(crate) method: Method,
     pub(crate) address: Address,
-    /// A name and a password, sent as "Basic".
-    pub(crate) login: Option<(String, Secret)>,
+    pub(crate) login: Option<Login>,
     pub(crate) body: Body,
+}
+
+/// How a request shows who sends it.
+#[derive(Debug, Clone)]
+pub(crate) struct Login {
+    pub(crate) user: String,
+    pub(crate) password: Secret,
+    pub(crate) scheme: Scheme,
+}
+
+/// How a password is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// As it is, with the first request.
+    Basic,
+    /// As the answer to what the device asks (RFC 7616), so that nobody can read it on its way. That
+    /// costs a second request.
+    Digest,
 }
 
 /// What a request carries.
@@ -66,21 +85,26 @@ impl Http {
         let what = format!("{method} {address}");
         tracing::debug!("{what}");
         let client = self.client.get_or_try_init(client).await?;
-        let mut call = client.request(method, address.0).timeout(self.limit);
-        if let Some((user, password)) = &login {
-            call = call.basic_auth(user, Some(password.reveal()));
-        }
-        call = match &body {
-            Body::Nothing => call,
-            Body::Text(text) => call.body(text.reveal().to_owned()),
-            Body::Json(value) => call.json(value),
-            Body::Form(fields) => {
-                let fields: Vec<_> =
-                    fields.iter().map(|(name, value)| (name, value.reveal())).collect();
-                call.form(&fields)
-            }
+        let call = || {
+            let call = client.request(method.clone(), address.0.clone()).timeout(self.limit);
+            body.carried_by(call)
         };
-        let response = call.send().await.map_err(|error| self.failure(&what, &error))?;
+        let first = match &login {
+            Some(Login { user, password, scheme: Scheme::Basic }) => {
+                call().basic_auth(user, Some(password.reveal()))
+            }
+            Some(Login { scheme: Scheme::Digest, .. }) | None => call(),
+        };
+        let failure = |error| self.failure(&what, &error);
+        let mut response = first.send().await.map_err(failure)?;
+        if let Some(login) = login.filter(|login| login.scheme == Scheme::Digest)
+            && response.status() == StatusCode::UNAUTHORIZED
+        {
+            let shown = login.answer(&response, &method, &address);
+            let shown =
+                shown.map_err(|why| DriverError::PermissionDenied(format!("{what}: {why}")))?;
+            response = call().header(AUTHORIZATION, shown).send().await.map_err(failure)?;
+        }
         let status = response.status();
         let text = self.text(&what, response).await?;
         if status.is_success() { Ok(text) } else { Err(refusal(&what, status, &text)) }
@@ -111,6 +135,46 @@ impl Http {
         }
         let kind = if error.is_connect() { "no connection" } else { "no proper answer" };
         DriverError::Disconnected(format!("{what}: {kind}: {cause}"))
+    }
+}
+
+impl Login {
+    /// What the device has asked for with a refusal.
+    fn answer(
+        &self,
+        refusal: &Response,
+        method: &Method,
+        address: &Address,
+    ) -> Result<String, String> {
+        let headers = refusal.headers().get_all(WWW_AUTHENTICATE);
+        let challenges: Vec<_> = headers.iter().filter_map(|header| header.to_str().ok()).collect();
+        let mut asked = PasswordClient::try_from(&*challenges.join(", ")).map_err(|error| {
+            format!("it asks for a password in a way that is not known: {error}")
+        })?;
+        let url = &address.0;
+        let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+        asked.respond(&PasswordParams {
+            username: &self.user,
+            password: self.password.reveal(),
+            uri: &format!("{}{query}", url.path()),
+            method: method.as_str(),
+            body: None,
+        })
+    }
+}
+
+impl Body {
+    fn carried_by(&self, call: RequestBuilder) -> RequestBuilder {
+        match self {
+            Self::Nothing => call,
+            Self::Text(text) => call.body(text.reveal().to_owned()),
+            Self::Json(value) => call.json(value),
+            Self::Form(fields) => {
+                let fields: Vec<_> =
+                    fields.iter().map(|(name, value)| (name, value.reveal())).collect();
+                call.form(&fields)
+            }
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::Reading;
 use super::switch::{AtOpen, Position, ReadBack, State, Switch, no_status};
-use crate::http::{Address, Body, Http, Request};
+use crate::http::{Address, Body, Http, Login, Request, Scheme};
 use crate::registry::Build;
 use crate::secret::Secret;
 use crate::{DriverError, Result, number};
@@ -87,16 +87,31 @@ struct StatusEndpoint {
 #[serde(deny_unknown_fields)]
 struct Auth {
     #[serde(default)]
-    basic: Option<Login>,
+    basic: Option<Account>,
+    /// For devices that want no password to be seen on its way; goes before `basic`.
+    #[serde(default)]
+    digest: Option<Account>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Login {
+struct Account {
     #[serde(default)]
     user: String,
     #[serde(default = "nothing")]
     password: Secret,
+}
+
+impl Auth {
+    fn login(&self) -> Option<Login> {
+        let (account, scheme) = match (&self.digest, &self.basic) {
+            (Some(account), _) => (account, Scheme::Digest),
+            (None, Some(account)) => (account, Scheme::Basic),
+            (None, None) => return None,
+        };
+        let Account { user, password } = account.clone();
+        Some(Login { user, password, scheme })
+    }
 }
 
 fn device() -> String {
@@ -172,8 +187,7 @@ impl HttpPower {
             Some(data) if carries => Body::Text(data.clone()),
             Some(_) | None => Body::Nothing,
         };
-        let basic = self.config.auth.as_ref().and_then(|auth| auth.basic.clone());
-        let login = basic.map(|login| (login.user, login.password));
+        let login = self.config.auth.as_ref().and_then(Auth::login);
         Request { method: method.clone(), address: url.clone(), login, body }
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::OnceCell;
 
 use super::Reading;
 use super::switch::{AtOpen, Position, State, Switch, no_measurement};
-use crate::http::{Address, Body, Http, Request, get};
+use crate::http::{Address, Body, Http, Login, Request, Scheme, get};
 use crate::registry::Build;
 use crate::secret::Secret;
 use crate::{DriverError, Result, number};
@@ -41,14 +41,18 @@ pub struct Config {
     /// Which of the device's relays, from 0.
     #[serde(default, deserialize_with = "number::whole")]
     relay: u8,
-    /// The user name, on a device of the first generation that asks for one.
-    #[serde(default)]
-    user: Option<String>,
+    /// The user name, on a device that asks for one. Later generations know no other than `admin`.
+    #[serde(default = "admin")]
+    user: String,
     /// The password to it.
     #[serde(default)]
     password: Option<Secret>,
     #[serde(default)]
     default: AtOpen,
+}
+
+fn admin() -> String {
+    "admin".to_owned()
 }
 
 /// How a device is spoken to.
@@ -146,8 +150,7 @@ impl Device {
     /// The page of the relay, on a device of the first generation.
     async fn page(&self, method: Method, body: Body) -> Result<Value> {
         let address = self.address.at(&format!("/relay/{}", self.config.relay), &[]);
-        let Config { user, password, .. } = &self.config;
-        let login = user.clone().zip(password.clone());
+        let login = self.login(Scheme::Basic);
         let answer = self.http.send(Request { method, address, login, body }).await?;
         self.json(&answer)
     }
@@ -161,12 +164,18 @@ impl Device {
     async fn rpc(&self, method: &str, params: Value) -> Result<Value> {
         let body = Body::Json(json!({"id": 1, "method": method, "params": params}));
         let address = self.address.at("/rpc", &[]);
-        let request = Request { method: Method::POST, address, login: None, body };
+        let login = self.login(Scheme::Digest);
+        let request = Request { method: Method::POST, address, login, body };
         let mut answer = self.json(&self.http.send(request).await?)?;
         match answer.get("error") {
             None => Ok(answer["result"].take()),
             Some(error) => Err(DriverError::Device(format!("{}: {method}: {error}", self.address))),
         }
+    }
+
+    fn login(&self, scheme: Scheme) -> Option<Login> {
+        let Config { user, password, .. } = &self.config;
+        password.clone().map(|password| Login { user: user.clone(), password, scheme })
     }
 
     fn json(&self, answer: &str) -> Result<Value> {
@@ -182,6 +191,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use futures_util::TryStreamExt as _;
+    use sha2::{Digest as _, Sha256};
 
     use super::*;
     use crate::power::Power as _;
@@ -190,12 +200,12 @@ mod tests {
     use crate::testing::http::{self, Server};
 
     fn power(server: &Server, relay: u8) -> Switched<Shelly> {
-        let config = json!({"host": server.host(), "relay": relay, "user": "me", "password": "pw"});
+        let config = json!({"host": server.host(), "relay": relay, "password": "pw"});
         Switched::new(Shelly::build(parse(config).unwrap()).unwrap())
     }
 
     fn first(request: &http::Request, relay: &AtomicBool) -> (u16, String) {
-        let allowed = request.headers.contains(&"authorization: Basic bWU6cHc=".to_owned());
+        let allowed = request.headers.contains(&"authorization: Basic YWRtaW46cHc=".to_owned());
         match (&*request.method, &*request.target, &*request.body) {
             (_, "/shelly", _) => {
                 return (200, json!({"type": "SHSW-25", "auth": true}).to_string());
@@ -207,6 +217,31 @@ mod tests {
             _ => return (404, "Not Found".into()),
         }
         (200, json!({"ison": relay.load(Ordering::Relaxed), "source": "http"}).to_string())
+    }
+
+    /// What a device of a later generation says to those who have not shown the password.
+    const CHALLENGE: &str =
+        "Digest qop=\"auth\", realm=\"shellyplugsg3-1\", nonce=\"60dc59c6\", algorithm=SHA-256";
+
+    /// Whether a request has the answer to it, by the formula of RFC 7616.
+    fn has_answered(request: &http::Request) -> bool {
+        let header =
+            request.headers.iter().find_map(|it| it.strip_prefix("authorization: Digest "));
+        let part = |name: &str| {
+            let parts = header
+                .unwrap_or_default()
+                .split(',')
+                .filter_map(|part| part.trim().split_once('='));
+            let found = parts.into_iter().find(|(key, _)| *key == name);
+            found.map_or("", |(_, value)| value.trim_matches('"'))
+        };
+        let hash = |text: String| {
+            Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+        };
+        let secret = hash("admin:shellyplugsg3-1:pw".to_owned());
+        let what = hash(format!("{}:{}", request.method, request.target));
+        let (nc, cnonce) = (part("nc"), part("cnonce"));
+        part("response") == hash(format!("{secret}:60dc59c6:{nc}:{cnonce}:auth:{what}"))
     }
 
     fn later(request: &http::Request, relay: &AtomicBool) -> (u16, String) {
@@ -261,6 +296,29 @@ mod tests {
         assert!(!relay.load(Ordering::Relaxed));
         let error = power(&server, 4).on().await.unwrap_err();
         assert!(error.to_string().contains("Switch.Set: {\"code\":-105"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn later_generations_never_see_the_password_itself() {
+        let relay = Arc::new(AtomicBool::new(false));
+        let state = Arc::clone(&relay);
+        let server = Server::start(move |request| {
+            assert!(!request.headers.iter().any(|header| header.contains("Basic")));
+            if request.target != "/shelly" && !has_answered(request) {
+                let headers = vec![format!("WWW-Authenticate: {CHALLENGE}")];
+                return http::Answer { status: 401, headers, text: String::new() };
+            }
+            later(request, &state).into()
+        })
+        .await;
+        power(&server, 0).on().await.unwrap();
+        assert!(relay.load(Ordering::Relaxed));
+        let wrong = json!({"host": server.host(), "password": "wrong"});
+        let wrong = Switched::new(Shelly::build(parse(wrong).unwrap()).unwrap());
+        let error = wrong.off().await.unwrap_err();
+        assert!(matches!(error, DriverError::PermissionDenied(_)), "{error}");
+        assert!(error.to_string().ends_with("password in its configuration"), "{error}");
+        assert!(relay.load(Ordering::Relaxed));
     }
 
     #[tokio::test]

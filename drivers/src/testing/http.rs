@@ -23,11 +23,27 @@ pub(crate) struct Request {
     pub(crate) body: String,
 }
 
+/// What it answers.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// Each as `name: value`.
+    pub(crate) headers: Vec<String>,
+    pub(crate) text: String,
+}
+
+impl From<(u16, String)> for Answer {
+    fn from((status, text): (u16, String)) -> Self {
+        Self { status, headers: Vec::new(), text }
+    }
+}
+
 impl Server {
-    /// Starts a server that answers with a status and a text.
-    pub(crate) async fn start(
-        answer: impl Fn(&Request) -> (u16, String) + Send + Sync + 'static,
+    /// Starts a server, which answers with a status and a text at least.
+    pub(crate) async fn start<A: Into<Answer>>(
+        answer: impl Fn(&Request) -> A + Send + Sync + 'static,
     ) -> Self {
+        let answer = move |request: &Request| answer(request).into();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = listener.local_addr().unwrap().to_string();
         let answer = Arc::new(answer);
@@ -48,7 +64,7 @@ impl Server {
     }
 }
 
-async fn serve(connection: TcpStream, answer: &(dyn Fn(&Request) -> (u16, String) + Sync)) {
+async fn serve(connection: TcpStream, answer: &(dyn Fn(&Request) -> Answer + Sync)) {
     let mut connection = BufReader::new(connection);
     let mut lines = Vec::new();
     loop {
@@ -69,11 +85,11 @@ async fn serve(connection: TcpStream, answer: &(dyn Fn(&Request) -> (u16, String
     let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
     connection.read_exact(&mut body).await.unwrap();
     let body = String::from_utf8(body).unwrap();
-    let (status, text) = answer(&Request { method, target, headers: lines, body });
-    let head = format!(
-        "HTTP/1.1 {status} x\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-        text.len()
-    );
+    let Answer { status, mut headers, text } =
+        answer(&Request { method, target, headers: lines, body });
+    headers.push(format!("content-length: {}", text.len()));
+    headers.push("connection: close".to_owned());
+    let head = format!("HTTP/1.1 {status} x\r\n{}\r\n\r\n", headers.join("\r\n"));
     // The client may have seen enough.
     connection.write_all(format!("{head}{text}").as_bytes()).await.ok();
 }

@@ -18,13 +18,17 @@ use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use sha2::{Digest as _, Sha256};
 use tokio::io::unix::AsyncFd;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Config;
 use super::way;
 
 /// How long nothing must happen before a file counts as written to its end.
 const SETTLED: Duration = Duration::from_millis(300);
+
+/// How long what happens is collected before it is looked at. There may be a log beside the file,
+/// which is written to all the time.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Watches a configuration's files.
 #[derive(Debug)]
@@ -80,10 +84,11 @@ impl Watch {
         loop {
             let due = self.due.unwrap_or_else(Instant::now);
             tokio::select! {
-                () = heard(&self.readiness) => {
-                    if self.is_affected() {
+                is_affected = self.heard() => {
+                    if is_affected {
                         self.due = Some(Instant::now() + SETTLED);
                     }
+                    sleep(PAUSE).await;
                 }
                 () = sleep_until(due), if self.due.is_some() => {
                     self.due = None;
@@ -100,23 +105,25 @@ impl Watch {
     }
 
     /// Reads what has happened; returns whether it is about a name that matters.
-    fn is_affected(&self) -> bool {
-        let mut is_affected = false;
-        loop {
-            match self.inotify.read_events() {
-                Ok(events) => {
-                    is_affected |= events.iter().any(|event| {
-                        let of_ours = || self.names.get(&event.wd).zip(event.name.as_ref());
-                        // Where events were lost, anything may have happened.
-                        event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW)
-                            || of_ours().is_some_and(|(names, name)| names.contains(name))
-                    });
-                }
-                Err(Errno::EAGAIN) => return is_affected,
-                Err(error) => {
+    async fn heard(&self) -> bool {
+        let Ok(mut ready) = self.readiness.readable().await else {
+            // The runtime is ending.
+            return std::future::pending().await;
+        };
+        // Not until there is nothing more: while others write, there is always more.
+        match self.inotify.read_events() {
+            Ok(events) => events.iter().any(|event| {
+                let of_ours = || self.names.get(&event.wd).zip(event.name.as_ref());
+                // Where events were lost, anything may have happened.
+                event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW)
+                    || of_ours().is_some_and(|(names, name)| names.contains(name))
+            }),
+            Err(error) => {
+                if error != Errno::EAGAIN {
                     tracing::warn!("the configuration's files can't be watched any more: {error}");
-                    return is_affected;
                 }
+                ready.clear_ready();
+                false
             }
         }
     }
@@ -157,18 +164,12 @@ impl Watch {
     }
 }
 
-/// Returns once something has happened, and takes note of it.
-async fn heard(readiness: &AsyncFd<OwnedFd>) {
-    match readiness.readable().await {
-        Ok(mut ready) => ready.clear_ready(),
-        // The runtime is ending.
-        Err(_) => std::future::pending().await,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
     use std::os::unix::fs::symlink;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use tokio::time::timeout;
 
@@ -211,6 +212,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_log_beside_the_file_holds_nothing_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("bench.yaml");
+        fs::write(&file, "one").unwrap();
+        let mut watch = Watch::new(&file, &configured("")).unwrap();
+        let over = Arc::new(AtomicBool::new(false));
+        let (ended, log) = (Arc::clone(&over), directory.path().join("log"));
+        let writer = std::thread::spawn(move || {
+            let mut log = fs::File::create(log).unwrap();
+            while !ended.load(Ordering::Relaxed) {
+                log.write_all(b"x").unwrap();
+            }
+        });
+        fs::write(&file, "two").unwrap();
+        let is_changed = is_changed(&mut watch).await;
+        over.store(true, Ordering::Relaxed);
+        writer.join().unwrap();
+        assert!(is_changed);
+    }
+
+    #[tokio::test]
     async fn a_link_that_leads_elsewhere_is_a_change() {
         let directory = tempfile::tempdir().unwrap();
         let in_volume = |path: &str| directory.path().join(path);
@@ -239,7 +261,7 @@ mod tests {
         let written = async {
             for length in 1..10 {
                 fs::write(&file, "x".repeat(length)).unwrap();
-                tokio::time::sleep(SETTLED / 10).await;
+                sleep(SETTLED / 10).await;
             }
             std::future::pending::<()>().await;
         };
