@@ -1,6 +1,7 @@
 //! The whole bench: power, console and storage are those of one board.
 
 use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use indoc::{formatdoc, indoc};
@@ -14,6 +15,9 @@ cases![
     boots_what_was_flashed: Board, Power, Storage;
     survives_a_crash_in_a_flash: Board, Power, Storage, SeeCard;
 ];
+
+/// How long it may take to flash a board of one's own and to boot it.
+const SESSION: Duration = Duration::from_secs(1800);
 
 /// With the reference's own `j`.
 const HOOKS: &str = indoc! {"
@@ -37,12 +41,13 @@ async fn boots_what_was_flashed(rig: &Rig) -> Result<()> {
                 client.power.off()
             client.storage.flash({image:?})
             client.power.on()
-            console.expect_exact({says:?}, timeout=90)
+            console.expect_exact({says:?}, timeout=300)
             client.power.off()
             print('it said', console.after.decode())
     ", blank = if rig.card().is_ok() { "True" } else { "False" }};
     rig.bench().write("session.py", script)?;
-    let output = exporter.client().shell("python session.py").await?.ok()?;
+    let output =
+        exporter.client().start_shell("python session.py")?.ends_within(SESSION).await?.ok()?;
     ensure!(output.contains(&format!("it said {says}")), "{}", output.stdout());
     exporter.signal(Signal::SIGTERM)?;
     exporter.ends().await?.ok()?;
