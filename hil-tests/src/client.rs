@@ -2,7 +2,7 @@
 //! for what those hide.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use tokio::process::{ChildStdin, Command};
@@ -120,9 +120,39 @@ impl<'b> Client<'b> {
         self.bench.start(title, command)
     }
 
+    /// Runs Hilt's own `j ARGUMENTS` to its end: many cases of a bench are about devices and not
+    /// about the client.
+    pub(crate) async fn own_j(&self, arguments: &[&str]) -> Result<Ended> {
+        self.start_own_j(arguments)?.ends().await
+    }
+
+    /// Starts Hilt's own `j ARGUMENTS`.
+    pub(crate) fn start_own_j(&self, arguments: &[&str]) -> Result<Process> {
+        self.bench.start(&format!("j {}", arguments.join(" ")), self.own_j_command(arguments))
+    }
+
+    /// Starts Hilt's own `j ARGUMENTS` with a pipe to its input.
+    pub(crate) fn start_own_j_with_input(
+        &self,
+        arguments: &[&str],
+    ) -> Result<(Process, ChildStdin)> {
+        self.bench
+            .start_with_input(&format!("j {}", arguments.join(" ")), self.own_j_command(arguments))
+    }
+
+    fn own_j_command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.enter(&self.bench.prepared().built.join("j"));
+        command.args(arguments);
+        command
+    }
+
     /// A command in the environment that `jmp shell` gives its command.
     fn inside(&self, program: &str) -> Command {
-        let mut command = self.bench.command(self.bench.prepared().reference.join(program));
+        self.enter(&self.bench.prepared().reference.join(program))
+    }
+
+    fn enter(&self, program: &Path) -> Command {
+        let mut command = self.bench.command(program);
         command
             .env("JUMPSTARTER_HOST", self.address.to_string())
             .env("JMP_DRIVERS_ALLOW", "UNSAFE");

@@ -51,10 +51,11 @@ pub fn main() -> Result<ExitCode> {
 
     let conclusion = libtest_mimic::run(&arguments, trials);
     if !arguments.list {
-        prepared.write_summary(&format!(
-            "{} passed, {} failed",
+        let summary = format!(
+            "conformance: {} passed, {} failed",
             conclusion.num_passed, conclusion.num_failed
-        ))?;
+        );
+        prepared.write_summary("conformance", &summary)?;
     }
     Ok(conclusion.exit_code())
 }

@@ -19,6 +19,15 @@ pub(crate) struct Prepared {
     directory: PathBuf,
 }
 
+/// Where `hil-tests/run` keeps what takes long to make or to fetch: outside of the checkout.
+pub(crate) fn cache() -> Result<PathBuf> {
+    let cache = match env::var_os("XDG_CACHE_HOME") {
+        Some(cache) => PathBuf::from(cache),
+        None => PathBuf::from(env::var_os("HOME").context("HOME is set")?).join(".cache"),
+    };
+    Ok(cache.join("hilt"))
+}
+
 impl Prepared {
     /// What belongs to this source tree, whether it is there or not.
     pub(crate) fn of_this_tree() -> Result<Self> {
@@ -49,8 +58,8 @@ impl Prepared {
     }
 
     /// Leaves the result where `hil-tests/run` picks it up.
-    pub(crate) fn write_summary(&self, summary: &str) -> Result<()> {
-        std::fs::write(self.directory.join("summary"), format!("{summary}\n"))
-            .context("writing the summary")
+    pub(crate) fn write_summary(&self, suite: &str, summary: &str) -> Result<()> {
+        let file = self.directory.join(format!("summary-{suite}"));
+        std::fs::write(file, format!("{summary}\n")).context("writing the summary")
     }
 }

@@ -22,9 +22,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits for `event`, and fails by saying that `awaited` did not happen in time.
 pub(crate) async fn patiently<T>(awaited: &str, event: impl Future<Output = T>) -> Result<T> {
-    timeout(PATIENCE, event)
+    within(PATIENCE, awaited, event).await
+}
+
+async fn within<T>(limit: Duration, awaited: &str, event: impl Future<Output = T>) -> Result<T> {
+    timeout(limit, event)
         .await
-        .with_context(|| format!("waited {}s in vain for {awaited}", PATIENCE.as_secs()))
+        .with_context(|| format!("waited {}s in vain for {awaited}", limit.as_secs()))
 }
 
 /// A started process. Dropping it kills it.
@@ -113,8 +117,14 @@ impl Process {
     }
 
     /// Waits for its end and for all it printed.
-    pub(crate) async fn ends(mut self) -> Result<Ended> {
-        let status = patiently(&format!("{} to end", self.title), self.child.wait()).await??;
+    pub(crate) async fn ends(self) -> Result<Ended> {
+        self.ends_within(PATIENCE).await
+    }
+
+    /// The same for what may take longer than anything else.
+    pub(crate) async fn ends_within(mut self, limit: Duration) -> Result<Ended> {
+        let awaited = format!("{} to end", self.title);
+        let status = within(limit, &awaited, self.child.wait()).await??;
         // Whoever inherited a stream and outlives the process keeps this wait from ending, and that
         // is worth a failure.
         let closed = async { while self.readers.join_next().await.is_some() {} };

@@ -3,7 +3,7 @@
 use std::env;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::id;
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -120,6 +120,7 @@ pub(crate) struct Start<'b> {
     certificate: Option<Certificate>,
     state: Option<PathBuf>,
     heard: bool,
+    testbed: Option<(PathBuf, PathBuf)>,
 }
 
 /// A self-signed certificate and its key, as files.
@@ -148,6 +149,12 @@ impl<'b> Start<'b> {
         self
     }
 
+    /// Shows it the devices of a test bed of umockdev instead of the host's.
+    pub(crate) fn seeing(mut self, preload: &Path, testbed: &Path) -> Self {
+        self.testbed = Some((preload.to_owned(), testbed.to_owned()));
+        self
+    }
+
     /// Lets it print without anybody listening, which would take time from it.
     pub(crate) const fn unheard(mut self) -> Self {
         self.heard = false;
@@ -170,6 +177,9 @@ impl<'b> Start<'b> {
         let mut command = command(self.bench)?;
         if let Some(state) = &self.state {
             command.env("STATE_DIRECTORY", state);
+        }
+        if let Some((preload, testbed)) = &self.testbed {
+            command.env("LD_PRELOAD", preload).env("UMOCKDEV_DIR", testbed);
         }
         command
             .arg("--exporter-config")
@@ -234,6 +244,7 @@ impl<'b> Exporter<'b> {
             certificate: None,
             state: None,
             heard: true,
+            testbed: None,
         }
     }
 
@@ -245,6 +256,11 @@ impl<'b> Exporter<'b> {
     /// The client that knows where it listens and how to be let in.
     pub(crate) const fn client(&self) -> &Client<'b> {
         &self.client
+    }
+
+    /// Waits until it says that its lease is ready.
+    pub(crate) async fn is_ready(&mut self) -> Result<()> {
+        self.process.prints("LEASE_READY: ").await
     }
 
     /// Sends a signal to its main process, as a service manager would.

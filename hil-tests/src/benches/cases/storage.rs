@@ -1,0 +1,121 @@
+//! A card behind a mux: what is reported as written is on it.
+
+use std::fs::File;
+use std::io::Read as _;
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::cases;
+use crate::benches::rig::Rig;
+use crate::emulator;
+use crate::process::{Ended, Output};
+use crate::subject::Exporter;
+
+cases![
+    a_flashed_image_is_on_the_card: Storage, SeeCard;
+    an_image_that_is_too_large_is_refused: Storage, SeeCard;
+    a_truncated_image_is_an_error: Storage, SeeCard;
+    a_card_that_is_pulled_is_an_error: Storage, SeeCard, PullCard;
+    a_bad_block_is_an_error: Storage, SeeCard, BadBlock;
+    a_locked_card_is_an_error: Storage, SeeCard, ReadOnly;
+];
+
+const MIB: usize = 1 << 20;
+
+/// Bytes that no compression and no mistake leaves as they are.
+pub(super) fn random(length: usize) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(&mut bytes))
+        .context("making an image")?;
+    Ok(bytes)
+}
+
+async fn flash(exporter: &Exporter<'_>, image: &str) -> Result<Ended> {
+    exporter.client().own_j(&["storage", "flash", image]).await
+}
+
+/// A flash failed, for a reason that its message has.
+fn failed(flashed: Ended, reason: &str) -> Result<Output> {
+    let output = flashed.with_code(1)?;
+    ensure!(output.stderr().contains(reason), "no {reason:?} in: {}", output.stderr());
+    Ok(output)
+}
+
+/// A good image is flashed, as after every failure.
+async fn flashes(rig: &Rig, exporter: &Exporter<'_>) -> Result<()> {
+    // Its last sector is not full.
+    let image = random(3 * MIB + 100)?;
+    rig.bench().write("good.img", &image)?;
+    flash(exporter, "good.img").await?.ok()?;
+    let card = rig.card()?;
+    ensure!(card.content(image.len())? == image, "the image is not what is on the card");
+    Ok(())
+}
+
+async fn a_flashed_image_is_on_the_card(rig: &Rig) -> Result<()> {
+    let exporter = rig.exporter().await?;
+    flashes(rig, &exporter).await?;
+    let image = rig.bench().read("good.img")?;
+    exporter.client().own_j(&["storage", "dump", "dump.img"]).await?.ok()?;
+    let dump = rig.bench().read("dump.img")?;
+    ensure!(u64::try_from(dump.len())? == rig.card()?.size(), "{} bytes were read", dump.len());
+    ensure!(dump.starts_with(&image), "what was read is not what was written");
+    Ok(())
+}
+
+async fn an_image_that_is_too_large_is_refused(rig: &Rig) -> Result<()> {
+    let exporter = rig.exporter().await?;
+    let size = usize::try_from(rig.card()?.size())?;
+    rig.bench().write("large.img", random(size + 1)?)?;
+    let flashed = flash(&exporter, "large.img").await?;
+    failed(flashed, &size.to_string())?;
+    flashes(rig, &exporter).await
+}
+
+async fn a_truncated_image_is_an_error(rig: &Rig) -> Result<()> {
+    let exporter = rig.exporter().await?;
+    let image = rig.bench().write("whole.img", random(MIB)?)?;
+    emulator::program("gzip", &[&image.display().to_string()], "")?;
+    let whole = rig.bench().read("whole.img.gz")?;
+    rig.bench().write("cut.img.gz", &whole[..whole.len() - 1000])?;
+    let flashed = flash(&exporter, "cut.img.gz").await?;
+    failed(flashed, "gz")?;
+    flashes(rig, &exporter).await
+}
+
+async fn a_card_that_is_pulled_is_an_error(rig: &Rig) -> Result<()> {
+    let exporter = rig.exporter().await?;
+    let card = rig.card()?;
+    let image = random(usize::try_from(card.size())?)?;
+    rig.bench().write("image", &image)?;
+    let flashing = exporter.client().start_own_j(&["storage", "flash", "image"])?;
+    card.begins_with(&image).await?;
+    card.pull()?;
+    failed(flashing.ends().await?, "")?;
+    ensure!(card.content(image.len())? != image, "all was written before the card was pulled");
+    card.plug_in()?;
+    flashes(rig, &exporter).await
+}
+
+async fn a_bad_block_is_an_error(rig: &Rig) -> Result<()> {
+    let exporter = rig.exporter().await?;
+    let (card, at) = (rig.card()?, 5 * MIB);
+    card.wear_out(u64::try_from(at)?).await?;
+    rig.bench().write("image", random(8 * MIB)?)?;
+    let flashed = exporter.client().own_j(&["worn", "flash", "image"]).await?;
+    failed(flashed, "write at byte 5242880 of")?;
+    flashes(rig, &exporter).await
+}
+
+async fn a_locked_card_is_an_error(rig: &Rig) -> Result<()> {
+    let exporter = rig.exporter().await?;
+    let card = rig.card()?;
+    card.lock(true)?;
+    rig.bench().write("image", random(MIB)?)?;
+    let flashed = flash(&exporter, "image").await?;
+    failed(flashed, "ead-only")?;
+    ensure!(card.content(4096)? == [0; 4096], "a locked card was written");
+    card.lock(false)?;
+    flashes(rig, &exporter).await
+}

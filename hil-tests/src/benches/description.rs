@@ -1,0 +1,217 @@
+//! What a bench is: a file of YAML.
+//!
+//! `hil-tests/README.md` explains it to those who write one for their own lab.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use serde::Deserialize;
+
+/// A bench.
+#[derive(Clone, Debug)]
+pub(crate) struct Description {
+    /// The stem of its file.
+    pub(crate) name: String,
+    pub(crate) content: Content,
+}
+
+/// The file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Content {
+    /// Where its exporter runs.
+    pub(crate) place: Place,
+    /// What is emulated for it.
+    #[serde(default)]
+    pub(crate) devices: Devices,
+    /// What a board on it boots.
+    #[serde(default)]
+    pub(crate) board: Option<BoardContent>,
+    pub(crate) can: BTreeSet<Ability>,
+    /// What it can't, and why.
+    #[serde(default)]
+    pub(crate) cannot: BTreeMap<Ability, String>,
+    /// The exporter's configuration without its head. `{console}` and `{card}` stand for
+    /// the emulated devices.
+    pub(crate) exporter: String,
+}
+
+/// Where an exporter runs, and with it what its devices are made of.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Place {
+    /// On this host, and sees emulated devices.
+    Sim,
+    /// In a kernel of its own.
+    Kernel,
+    /// On this host, which has the devices.
+    Lab,
+}
+
+/// Emulated devices.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Devices {
+    /// A YKUSH.
+    pub(crate) hub: Option<Serial>,
+    /// A serial port.
+    pub(crate) console: Option<Console>,
+    /// A card in a reader.
+    pub(crate) card: Option<Card>,
+}
+
+/// A device that is known by its serial number.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Serial {
+    pub(crate) serial: String,
+}
+
+/// A serial port.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Console {
+    pub(crate) serial: String,
+    pub(crate) far_end: FarEnd,
+}
+
+/// What is at the other end of a serial port.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum FarEnd {
+    /// A plug that sends back what it gets.
+    Echo,
+    /// The board.
+    Board,
+}
+
+/// A card.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Card {
+    pub(crate) serial: String,
+    /// In bytes.
+    pub(crate) size: u64,
+}
+
+/// A board that boots from the card.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BoardContent {
+    /// What to flash. None: the firmware of the emulated board.
+    pub(crate) image: Option<PathBuf>,
+    /// What it says on its console once it has booted that.
+    pub(crate) says: String,
+}
+
+/// What a case may need of a bench.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Ability {
+    /// `power` is a power switch that tells its position.
+    Power,
+    /// `neighbour` is another port of the same hub.
+    Neighbour,
+    /// The hub can be pulled out and plugged in.
+    UnplugHub,
+    /// The hub can answer nonsense, or nothing.
+    Misbehave,
+    /// `serial` is a console of which what is sent comes back.
+    Echo,
+    /// The console's adapter can be pulled out and plugged in.
+    UnplugConsole,
+    /// `storage` may be overwritten, and has a mux.
+    Storage,
+    /// What is on the card can be seen without the exporter.
+    SeeCard,
+    /// The card can be pulled out while it is written.
+    PullCard,
+    /// `worn` is a card with a block that can't be written.
+    BadBlock,
+    /// The card can be locked.
+    ReadOnly,
+    /// A board boots from `storage`, is powered by `power` and speaks on `serial`.
+    Board,
+}
+
+impl Description {
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, and where.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let context = || format!("the bench {}", path.display());
+        let text = fs::read_to_string(path).with_context(context)?;
+        let content: Content = serde_yaml::from_str(&text).with_context(context)?;
+        let name = path.file_stem().and_then(|stem| stem.to_str()).with_context(context)?;
+        let both = content.can.iter().find(|ability| content.cannot.contains_key(ability));
+        ensure!(both.is_none(), "{}: it can and can't {both:?}", path.display());
+        Ok(Self { name: name.to_owned(), content })
+    }
+
+    /// Why a case with these needs can't be tried on it, if it can't.
+    pub(crate) fn why_not(&self, needs: &[Ability]) -> Option<String> {
+        let missing = needs.iter().find(|need| !self.content.can.contains(need))?;
+        Some(match self.content.cannot.get(missing) {
+            Some(reason) => format!("{}: {reason}", self.name),
+            None => format!("{}: nothing on it is said to do {missing:?}", self.name),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ABILITIES: [Ability; 12] = [
+        Ability::Power,
+        Ability::Neighbour,
+        Ability::UnplugHub,
+        Ability::Misbehave,
+        Ability::Echo,
+        Ability::UnplugConsole,
+        Ability::Storage,
+        Ability::SeeCard,
+        Ability::PullCard,
+        Ability::BadBlock,
+        Ability::ReadOnly,
+        Ability::Board,
+    ];
+
+    fn read(name: &str) -> Description {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches");
+        Description::read(&directory.join(name).with_extension("yaml")).unwrap()
+    }
+
+    #[test]
+    fn our_benches_say_why_they_can_not() {
+        for name in ["sim", "kernel", "dut"] {
+            let bench = read(name);
+            for ability in ABILITIES {
+                let said = bench.content.can.contains(&ability)
+                    || bench.content.cannot.contains_key(&ability);
+                assert!(said, "{name}: {ability:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_case_is_skipped_for_what_the_bench_says() {
+        let mut bench = read("kernel");
+        assert_eq!(bench.why_not(&[Ability::Power, Ability::Echo]), None);
+        bench.content.can.remove(&Ability::Echo);
+        bench.content.cannot.insert(Ability::Echo, "the plug is lost".into());
+        let reason = bench.why_not(&[Ability::Power, Ability::Echo]);
+        assert_eq!(reason.as_deref(), Some("kernel: the plug is lost"));
+    }
+
+    #[test]
+    fn the_example_for_a_lab_can_be_read() {
+        let bench = read("example");
+        assert_eq!(bench.content.place, Place::Lab);
+        assert!(bench.content.board.is_some());
+    }
+}
