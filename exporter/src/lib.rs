@@ -84,6 +84,7 @@ pub mod config;
 pub mod control;
 pub mod demo;
 pub mod j;
+pub mod lab;
 pub mod lease;
 pub mod lifecycle;
 pub mod logging;
