@@ -143,3 +143,13 @@ impl Lease {
         wanted.chain(tags).collect()
     }
 }
+
+impl std::fmt::Display for How {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Released => f.write_str("released"),
+            Self::Expired => f.write_str("its time was up"),
+            Self::Unsatisfiable(refusal) => f.write_str(&refusal.message),
+        }
+    }
+}

@@ -7,11 +7,15 @@
 //!                   └──────────► tunnels ──► exporters of this process
 //! ```
 
+pub mod certificate;
+pub mod directory;
 pub mod label;
 pub mod lease;
 pub mod name;
 pub mod page;
 mod quote;
 pub mod selector;
+pub mod store;
 pub mod terms;
 pub mod timetable;
+pub mod token;

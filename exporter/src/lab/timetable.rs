@@ -23,6 +23,7 @@ use jiff::Timestamp;
 
 pub use self::bench::{Bench, Presence};
 use super::lease::{Hold, How, Lease, Refusal, Stage};
+use super::selector::Labels;
 use super::terms::Terms;
 
 /// Every lease that is not over, and every exporter.
@@ -146,6 +147,16 @@ impl Timetable {
         if let Some(bench) = self.benches.get_mut(exporter) {
             bench.presence = presence;
             self.serve(exporter, now, &mut changes);
+        }
+        changes
+    }
+
+    /// An exporter has other labels now: who waits may have it, or may wait for nothing.
+    pub fn relabel(&mut self, exporter: &str, labels: Labels, now: Timestamp) -> Changes {
+        let mut changes = Changes::default();
+        if let Some(bench) = self.benches.get_mut(exporter) {
+            bench.labels = labels;
+            self.reconsider(now, &mut changes);
         }
         changes
     }

@@ -179,6 +179,20 @@ fn a_longer_or_shorter_duration_counts_at_once() {
 }
 
 #[test]
+fn other_labels_count_for_those_who_wait() {
+    let mut timetable = timetable();
+    for (name, selector) in [("one", "board=y"), ("two", "board=y"), ("three", "board=y")] {
+        timetable.create(lease(name, selector, 0), at(0));
+    }
+    timetable.relabel("a", bench("y").labels, at(1));
+    assert_eq!(exporter(&timetable, "three").or(exporter(&timetable, "two")), Some("a"));
+    timetable.relabel("a", bench("x").labels, at(2));
+    let changes = timetable.relabel("c", bench("x").labels, at(3));
+    assert_eq!(changes.leases.len(), 1, "one waits for nothing now: {changes:?}");
+    assert_eq!(timetable.leases.len(), 2, "who has an exporter keeps it");
+}
+
+#[test]
 fn a_transfer_is_told_to_the_exporter() {
     let mut timetable = timetable();
     timetable.create(lease("one", "board=y", 0), at(0));
