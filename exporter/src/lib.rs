@@ -7,6 +7,8 @@
 //! ```text
 //!             YAML ──► config ──► drivers::Tree ───────────────┐
 //!                                                              │
+//! controller ◄─► controller ─► lease
+//!                    │ tunnels
 //! jmp, j ──► session::listener ──► service ──► admission ──► driver ──► device
 //!                                     │            ▲
 //!                                     │            │ status
@@ -24,7 +26,8 @@
 //! |---|---|
 //! | [`app`] | puts an exporter together and runs it |
 //! | [`config`] | the YAML, and everything that can be wrong with it |
-//! | [`lease`] | `machine`: the life of a lease as a pure function; `actor`: the one task that owns it; `status`: the published view; `standing`: leases without a controller |
+//! | [`lease`] | `machine`: the life of a lease as a pure function; `actor`: the one task that owns it; `status`: the published view; `assigner`: who gives leases: `standing` without a controller, `scheduled` with one |
+//! | [`controller`] | the link to a controller, which gives leases, and to its routers, through which clients come |
 //! | [`session`] | what clients and hooks reach: listeners, services, admission, streams, resources, the log |
 //! | [`lifecycle`] | which hook belongs to which event, what it is told, and what its end means |
 //! | [`store`] | what outlives the process: where the lease stands, hook runs, applied drivers |
@@ -43,7 +46,7 @@
 //!
 //! # Three stories
 //!
-//! **A lease.** [`lease::standing`] gives one; the machine answers with *open the session*. The
+//! **A lease.** [`lease::assigner`] gives one; the machine answers with *open the session*. The
 //! devices open, the machine says *publish BEFORE_LEASE_HOOK, run the hook*. The hook's lines go to
 //! the [log](session::log), from which every client reads at its own pace; its verdict comes back
 //! as an event, and LEASE_READY is published. A client's EndSession leads to AFTER_LEASE_HOOK, the
@@ -82,6 +85,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod controller;
 pub mod demo;
 pub mod j;
 pub mod lab;

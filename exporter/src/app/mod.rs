@@ -1,6 +1,8 @@
 //! Puts an exporter together and runs it: a bench that is leased, one for local use, or one on which
 //! a hook is rehearsed.
 
+mod controlled;
+mod exporter;
 mod local;
 mod rehearsal;
 mod standalone;
@@ -12,9 +14,11 @@ use drivers::Tree;
 use drivers::tree::TreeError;
 use tokio_util::sync::CancellationToken;
 
+pub use self::controlled::Controlled;
+pub use self::exporter::{Setup, State};
 pub use self::local::Local;
 pub use self::rehearsal::rehearse;
-pub use self::standalone::{Setup, Standalone, State};
+pub use self::standalone::Standalone;
 use crate::config::Config;
 use crate::lease::status::Publisher;
 use crate::session::bench::{Bench, Parts};

@@ -8,13 +8,15 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::{ArgGroup, Args};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::bind::Bind;
 use super::source::Source;
-use crate::app::{Setup, Standalone, State};
+use crate::app::{Controlled, Setup, Standalone, State};
 use crate::secret::Secret;
 use crate::service_manager;
 use crate::session::listener::Listener;
@@ -28,7 +30,8 @@ use crate::{tls, web};
 pub(super) struct Run {
     #[command(flatten)]
     source: Source,
-    /// Serve clients on this address, without a controller.
+    /// Serve clients on this address, without a controller. Default: leases come from the controller at
+    /// `endpoint:`.
     #[arg(long, value_name = "[HOST:]PORT", requires = "security")]
     tls_grpc_listener: Option<Bind>,
     /// Serve without TLS.
@@ -58,12 +61,6 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let (config, file) = self.source.load()?;
-        let Some(bind) = &self.tls_grpc_listener else {
-            bail!(
-                "give --tls-grpc-listener [HOST:]PORT to serve clients directly; \
-                 being scheduled by a controller is not supported by this version"
-            );
-        };
         if self.tls_grpc_insecure && self.passphrase.is_some() {
             tracing::warn!("without TLS, the passphrase will be transmitted in plaintext");
         }
@@ -73,18 +70,32 @@ impl Run {
         let directory = StateDir::of(self.state_dir.as_deref()).exporter(&config.metadata.name);
         let state = Some(State::open(directory.dir.clone())?);
         let setup = Setup { config, file, exit_on_lease_end, state };
-        let exporter = Standalone::new(setup, &shutdown)?;
         super::runtime()?.block_on(async {
             let signals = Signals::new(OnHangup::Reload).context("can't listen to signals")?;
-            let listener = self.listen(bind).await?;
+            let run = self.serve(setup, &shutdown).await?;
             let web = self.listen_for_web().await?;
             service_manager::ready();
-            let run = exporter.run(listener, self.passphrase.clone(), &shutdown);
             tokio::select! {
                 code = run => Ok(ExitCode::from(code?)),
                 failed = serve_web(web, vec![directory]) => match failed? {},
                 never = signals.watch(shutdown.clone()) => match never {},
             }
+        })
+    }
+
+    /// Builds the exporter that was asked for; what is returned runs it.
+    async fn serve<'a>(
+        &'a self,
+        setup: Setup,
+        shutdown: &'a Shutdown,
+    ) -> anyhow::Result<BoxFuture<'a, anyhow::Result<u8>>> {
+        Ok(match &self.tls_grpc_listener {
+            Some(bind) => {
+                let exporter = Standalone::new(setup, shutdown)?;
+                let listener = self.listen(bind).await?;
+                exporter.run(listener, self.passphrase.clone(), shutdown).boxed()
+            }
+            None => Controlled::new(setup, shutdown)?.run(shutdown).boxed(),
         })
     }
 

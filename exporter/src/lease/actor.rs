@@ -11,11 +11,12 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::Instrument as _;
 
 use super::Lease;
+use super::assigner::Assigner;
 use super::ledger::Ledger;
 use super::machine::{
     Changes, Effect, EndReason, Epoch, Event, Farewell, Fate, Machine, Parting, Phase, State, Task,
 };
-use super::standing::{LINGER, Standing};
+use super::standing::LINGER;
 use super::status::Publisher;
 use crate::lifecycle::{Lifecycle, Report, Turn};
 use crate::service_manager;
@@ -54,7 +55,7 @@ pub struct Actor {
     /// What a restart would know.
     ledger: Ledger,
     publisher: Publisher,
-    assigner: Standing,
+    assigner: Assigner,
     bench: Arc<Bench>,
     lifecycle: Lifecycle,
     handle: LeaseHandle,
@@ -97,15 +98,17 @@ pub struct Parts {
     pub handle: LeaseHandle,
     /// What an earlier process has left to do, and where that is kept.
     pub ledger: Ledger,
+    /// Who gives it leases.
+    pub assigner: Assigner,
 }
 
 impl Actor {
     /// An actor that goes on where an earlier process was. Nothing happens before it runs.
     pub fn new(parts: Parts) -> Self {
-        let Parts { bench, publisher, lifecycle, handle, ledger } = parts;
+        let Parts { bench, publisher, lifecycle, handle, ledger, assigner } = parts;
         Self {
             machine: Machine::new(lifecycle.plan(), 0),
-            assigner: Standing::new(bench.status.clone()),
+            assigner,
             ledger,
             publisher,
             bench,
@@ -159,7 +162,26 @@ impl Actor {
     }
 
     async fn next_event(&mut self, shutdown: &Shutdown) -> Event {
-        let is_idle = matches!(self.machine.state(), State::Idle);
+        let wants_lease = match self.machine.state() {
+            State::Idle => self.leaving.is_none(),
+            State::Quarantined(_) => self.assigner.waits_for_nobody(),
+            State::Opening(..)
+            | State::BeforeHook(..)
+            | State::Ready(_)
+            | State::Failing(..)
+            | State::AfterHook(..)
+            | State::Closing(..)
+            | State::Releasing(..)
+            | State::Maintaining(..)
+            | State::Stopped => false,
+        };
+        let tenant = self.machine.tenant().cloned();
+        let lease_changed = async {
+            match &tenant {
+                Some(lease) => self.assigner.changed(lease).await,
+                None => std::future::pending().await,
+            }
+        };
         let repair_at = self.repair_at;
         let repair_is_due = async {
             match repair_at {
@@ -191,9 +213,8 @@ impl Actor {
                 self.repair_at = None;
                 Event::RepairDue
             }
-            lease = self.assigner.next(), if is_idle && self.leaving.is_none() => {
-                Event::Assigned(lease)
-            }
+            event = lease_changed => event,
+            lease = self.assigner.next(), if wants_lease => Event::Assigned(lease),
         }
     }
 
@@ -212,6 +233,9 @@ impl Actor {
     fn absorb(&mut self, done: Done) -> Event {
         match done {
             Done::Opened(epoch, Ok(session)) => {
+                let client = self.machine.tenant().map(|lease| lease.client.clone());
+                // It may have got another while the devices were opened.
+                let session = client.map(|client| session.handed_to(client)).unwrap_or(session);
                 self.session = Some(Arc::new(session));
                 Event::Opened(epoch)
             }
@@ -262,6 +286,7 @@ impl Actor {
             Effect::RunAfter(_, Parting { preemption: true, .. }) => None,
             Effect::RunAfter(_, parting) => Some(Turn::after(*parting)),
             Effect::OpenSession(..)
+            | Effect::HandOver(_)
             | Effect::CancelHook
             | Effect::Publish(..)
             | Effect::ShowFailure(_)
@@ -281,6 +306,10 @@ impl Actor {
     fn perform(&mut self, effect: Effect) -> Option<u8> {
         match effect {
             Effect::OpenSession(epoch, lease) => self.open(epoch, lease),
+            Effect::HandOver(client) => {
+                tracing::info!("the lease has got another client: {client}");
+                self.session = self.session.take().map(|it| Arc::new(it.handed_to(client)));
+            }
             Effect::RunBefore(epoch) => self.run_hook(epoch, Turn::Before, false),
             Effect::RunAfter(epoch, parting) => {
                 self.run_hook(epoch, Turn::after(parting), parting.preemption);
@@ -306,8 +335,11 @@ impl Actor {
                     Done::Closed(epoch)
                 });
             }
-            Effect::ReleaseLease(epoch, _, fate) => self.release(epoch, fate),
-            Effect::CloseSession => self.session = None,
+            Effect::ReleaseLease(epoch, lease, fate) => self.release(epoch, &lease, fate),
+            Effect::CloseSession => {
+                self.session = None;
+                self.assigner.closed();
+            }
             Effect::Maintain(epoch, task) => self.maintain(epoch, task),
             Effect::ScheduleRepair => {
                 self.repair_at = self.lifecycle.repair_interval().map(|wait| Instant::now() + wait);
@@ -320,6 +352,7 @@ impl Actor {
     fn open(&mut self, epoch: Epoch, lease: Lease) {
         self.bench.log.begin_lease();
         self.bench.set_motd(None);
+        self.assigner.opened(&lease);
         let bench = Arc::clone(&self.bench);
         let has_hooks = self.lifecycle.has_lease_hooks();
         self.spawn(
@@ -388,14 +421,15 @@ impl Actor {
         });
     }
 
-    fn release(&mut self, epoch: Epoch, fate: Fate) {
+    fn release(&mut self, epoch: Epoch, lease: &Lease, fate: Fate) {
         // A failure is shown for as long as somebody who follows the status has not seen it.
         let linger = self.publisher.status().is_failure();
-        let status = self.bench.status.clone();
+        let (status, told) = (self.bench.status.clone(), self.assigner.release(lease));
         self.spawn(async move {
             if linger {
                 timeout(LINGER, status.seen_by_all()).await.ok();
             }
+            told.await;
             Done::Released(epoch, fate)
         });
     }

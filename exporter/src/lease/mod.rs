@@ -1,9 +1,11 @@
 //! The lease: its life, the task that owns it, and what the world sees of it.
 
 pub mod actor;
+pub mod assigner;
 pub mod ledger;
 pub mod machine;
 pub mod overview;
+pub mod scheduled;
 pub mod standing;
 pub mod status;
 

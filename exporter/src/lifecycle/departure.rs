@@ -7,12 +7,23 @@ use super::execution::GRACE;
 use crate::config::Config;
 use crate::config::export::Stage;
 use crate::config::hooks::{LifecycleEvent, Script};
+use crate::controller::FAREWELL;
+use crate::lease::scheduled::RELEASE_PATIENCE;
 
 /// How long a hook's processes may take to go that only SIGKILL ends.
 const KILL: Duration = Duration::from_secs(5);
 
 /// For everything that is no hook: devices are closed, and clients see the last status.
 pub(super) const REST: Duration = Duration::from_secs(10);
+
+/// For telling a controller, which may not be there: first that the lease is over, then that the
+/// exporter goes.
+const CONTROLLER: Duration = RELEASE_PATIENCE.saturating_add(FAREWELL);
+
+/// What an exporter without hooks needs.
+pub(super) fn rest(config: &Config) -> Duration {
+    if config.endpoint.is_some() { REST + CONTROLLER } else { REST }
+}
 
 /// The longest that an exporter with hooks takes to its end once it is told to go, by SIGTERM or
 /// `hilt down`; none if it has no hooks. Each hook counts with its time-out and the time that it
@@ -40,7 +51,7 @@ pub fn longest(config: &Config) -> Option<Duration> {
     let deletions: Duration = drivers.iter().map(|driver| of_change(driver, DELETION)).sum();
     let down = after + of_event(LifecycleEvent::Down) + deletions;
     let longest = [before + preemption + after, after + stop, repair + stop, changes + stop, down];
-    longest.into_iter().max().map(|longest| longest + REST)
+    longest.into_iter().max().map(|longest| longest + rest(config))
 }
 
 const DELETION: [Stage; 2] = [Stage::PreDelete, Stage::PostDelete];

@@ -109,7 +109,8 @@ impl Lifecycle {
 
     /// The longest that it may take until the exporter is gone, once it is told to go.
     pub fn departure(&self) -> Duration {
-        departure::longest(&self.hooks.config).unwrap_or(departure::REST)
+        let config = &self.hooks.config;
+        departure::longest(config).unwrap_or_else(|| departure::rest(config))
     }
 
     /// How long to wait between two attempts to repair the bench.

@@ -1,10 +1,11 @@
 //! Everything that clients and hooks of one exporter can reach.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use drivers::Tree;
 use drivers::tree::Node;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::Status as RpcStatus;
@@ -38,7 +39,7 @@ pub struct Bench {
     /// Everything that happens here happens in it.
     pub span: Span,
     /// The devices. Replaced between leases, when the configuration has changed.
-    tree: RwLock<Arc<Tree>>,
+    tree: watch::Sender<Arc<Tree>>,
     /// Those of them that are shown to clients but are no one's to use yet.
     withheld: Mutex<HashSet<Uuid>>,
     /// Without the devices and the message of the day.
@@ -86,7 +87,7 @@ impl Bench {
         let span = logging::exporter_span(parts.name.as_deref().unwrap_or("local"), &parts.log);
         Arc::new(Self {
             resources: Resources::new(tasks.clone()),
-            tree: RwLock::new(Arc::new(parts.tree)),
+            tree: watch::Sender::new(Arc::new(parts.tree)),
             withheld: Mutex::default(),
             status: parts.status,
             log: parts.log,
@@ -101,13 +102,18 @@ impl Bench {
 
     /// The devices as they are now.
     pub fn tree(&self) -> Arc<Tree> {
-        Arc::clone(&self.tree.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.tree.borrow())
+    }
+
+    /// The devices, as others take their place.
+    pub fn trees(&self) -> watch::Receiver<Arc<Tree>> {
+        self.tree.subscribe()
     }
 
     /// Puts other devices in the place of these. Whoever does so sees to it that nobody has the
     /// bench meanwhile.
     pub fn replace_tree(&self, tree: Tree) {
-        *self.tree.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tree);
+        self.tree.send_replace(Arc::new(tree));
     }
 
     /// From now on, nobody can use the devices at other paths than `which` says.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::unistd::{Uid, geteuid};
 use subtle::ConstantTimeEq as _;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -61,6 +61,17 @@ pub enum Listener {
     Tls(TcpListener, TlsAcceptor),
     /// A Unix socket, for processes of the same user and of its guests.
     Unix(UnixListener, Guests),
+    /// Connections that come by other ways, such as a router.
+    Tunnels(mpsc::Receiver<Tunnel>),
+}
+
+/// A connection that has come by another way than a socket.
+#[derive(Debug)]
+pub struct Tunnel {
+    /// Its bytes.
+    pub stream: DuplexStream,
+    /// Cancelled when the lease that it belongs to is over.
+    pub over: CancellationToken,
 }
 
 /// Serves `bench` on `listener` until `stop`, and then a moment longer for calls under way.
@@ -116,9 +127,9 @@ struct Door {
 }
 
 impl Door {
-    async fn accept(self, listener: Listener) -> std::convert::Infallible {
+    async fn accept(self, mut listener: Listener) -> std::convert::Infallible {
         loop {
-            let accepted = self.accept_one(&listener).await;
+            let accepted = self.accept_one(&mut listener).await;
             if let Err(error) = accepted {
                 // Usually out of file descriptors; those who are connected go on.
                 tracing::warn!("can't accept a connection: {error}");
@@ -127,7 +138,7 @@ impl Door {
         }
     }
 
-    async fn accept_one(&self, listener: &Listener) -> io::Result<()> {
+    async fn accept_one(&self, listener: &mut Listener) -> io::Result<()> {
         match listener {
             Listener::Tcp(listener) => self.tcp(listener.accept().await?.0).await,
             Listener::Tls(listener, acceptor) => {
@@ -136,6 +147,10 @@ impl Door {
             Listener::Unix(listener, guests) => {
                 self.unix(listener.accept().await?.0, guests).await;
             }
+            Listener::Tunnels(tunnels) => match tunnels.recv().await {
+                Some(Tunnel { stream, over }) => self.admit(stream, over).await,
+                None => std::future::pending().await,
+            },
         }
         Ok(())
     }
@@ -143,7 +158,7 @@ impl Door {
     async fn tcp(&self, stream: TcpStream) {
         // Without it, small answers wait for the client's acknowledgements.
         stream.set_nodelay(true).ok();
-        self.admit(stream).await;
+        self.admit(stream, endless()).await;
     }
 
     /// Shakes hands in a task of its own: a slow client must not keep others out.
@@ -152,7 +167,7 @@ impl Door {
         let door = self.clone();
         self.bench.tasks.spawn(async move {
             match timeout(HANDSHAKE, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => door.admit(stream).await,
+                Ok(Ok(stream)) => door.admit(stream, endless()).await,
                 Ok(Err(error)) => tracing::debug!("a TLS handshake has failed: {error}"),
                 Err(_) => tracing::debug!("a TLS handshake took too long"),
             }
@@ -162,25 +177,30 @@ impl Door {
     async fn unix(&self, stream: UnixStream, guests: &Guests) {
         match stream.peer_cred().map(|peer| Uid::from_raw(peer.uid())) {
             Ok(peer) if peer == geteuid() || peer.is_root() || guests.include(peer) => {
-                self.admit(stream).await;
+                self.admit(stream, endless()).await;
             }
             Ok(peer) => tracing::warn!("user {peer} was refused at a private socket"),
             Err(error) => tracing::warn!("somebody was refused at a private socket: {error}"),
         }
     }
 
-    async fn admit(&self, stream: impl Stream + 'static) {
+    async fn admit(&self, stream: impl Stream + 'static, over: CancellationToken) {
         let status = &self.bench.status;
         let viewer = match self.origin {
             Origin::Client => status.client(),
             Origin::Hook => status.viewer(),
         };
-        let peer = Peer { origin: self.origin, viewer: Arc::new(viewer) };
+        let peer = Peer { origin: self.origin, viewer: Arc::new(viewer), over };
         let stream: Box<dyn Stream> = Box::new(stream);
         let connection = Connection { stream: AuthorityFilter::new(stream), peer };
         // An error means that the server has stopped.
         self.sender.send(Ok(connection)).await.ok();
     }
+}
+
+/// For a connection that no lease ends.
+fn endless() -> CancellationToken {
+    CancellationToken::new()
 }
 
 /// Asks for the passphrase, where there is one.

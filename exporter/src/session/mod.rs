@@ -38,7 +38,7 @@ use crate::lifecycle::Scene;
 pub struct Session {
     scene: Scene,
     /// None if there are no hooks.
-    _door: Option<Door>,
+    door: Option<Arc<Door>>,
 }
 
 impl Session {
@@ -75,7 +75,14 @@ impl Session {
 
     fn behind(door: Option<Door>, lease: Option<Lease>) -> Self {
         let entrance = door.as_ref().map(Door::entrance);
-        Self { scene: Scene { lease, entrance }, _door: door }
+        Self { scene: Scene { lease, entrance }, door: door.map(Arc::new) }
+    }
+
+    /// The same session, for another client of the same lease.
+    #[must_use]
+    pub fn handed_to(&self, client: String) -> Self {
+        let lease = self.scene.lease.clone().map(|lease| Lease { client, ..lease });
+        Self { scene: Scene { lease, ..self.scene.clone() }, door: self.door.clone() }
     }
 
     /// Where hooks run.

@@ -124,7 +124,8 @@ impl ExporterService for Service {
         }))
     }
 
-    async fn end_session(&self, _: Request<EndSessionRequest>) -> Reply<EndSessionResponse> {
+    async fn end_session(&self, request: Request<EndSessionRequest>) -> Reply<EndSessionResponse> {
+        Peer::of(&request)?;
         let (success, message) = match &self.bench.lease {
             Some(lease) => {
                 lease.end_session();

@@ -14,6 +14,8 @@ pub struct Epoch(pub(super) u64);
 pub enum Event {
     /// A client was given a lease.
     Assigned(Lease),
+    /// The lease has got another client.
+    Transferred(String),
     /// The devices are open.
     Opened(Epoch),
     /// The devices could not be opened.
@@ -89,6 +91,8 @@ pub enum Changes {
 pub enum Effect {
     /// Open the devices for a lease; answer with [`Event::Opened`] or [`Event::OpenFailed`].
     OpenSession(Epoch, Lease),
+    /// From now on, hooks are told of this client.
+    HandOver(String),
     /// Run the beforeLease hook; answer with [`Event::HookDone`].
     RunBefore(Epoch),
     /// Run the hooks at the end of a lease; answer with [`Event::HookDone`].
@@ -156,6 +160,7 @@ impl Event {
             | Self::Released(epoch)
             | Self::Maintained(epoch, _) => Some(*epoch),
             Self::Assigned(_)
+            | Self::Transferred(_)
             | Self::Ended(_)
             | Self::Changed(_)
             | Self::RepairDue

@@ -38,9 +38,10 @@ impl Machine {
             // Nobody has been told of it, and nothing has been done for it.
             State::Opening(Tenancy { prepared: Prepared::NotYet, .. }, _) => (None, None),
             State::Opening(Tenancy { lease, prepared }, ending) => {
-                let progress = match ending {
-                    None => Progress::Prepared(*prepared),
-                    Some(ending) => Progress::CleaningUp(*prepared, ending.reason),
+                let progress = match (ending, prepared) {
+                    (None, Prepared::Interrupted) => Progress::Preparing,
+                    (None, prepared) => Progress::Prepared(*prepared),
+                    (Some(ending), _) => Progress::CleaningUp(*prepared, ending.reason),
                 };
                 (Some((lease, progress)), None)
             }
@@ -81,7 +82,7 @@ impl Progress {
     /// What a lease that had come so far needs after a restart, if anything.
     pub(super) fn resume(self, lease: Lease) -> Option<(Tenancy, Option<Ending>)> {
         let (prepared, ending) = match self {
-            Self::Preparing => (Prepared::NotYet, None),
+            Self::Preparing => (Prepared::Interrupted, None),
             Self::Prepared(prepared) => (prepared, None),
             Self::CleaningUp(prepared, reason) => {
                 (prepared, Some(Ending { reason, leaving: None }))

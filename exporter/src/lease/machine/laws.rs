@@ -49,6 +49,7 @@ fn answer(effect: &Effect, pick: usize) -> Option<Event> {
         }
         Effect::Maintain(epoch, _) => Some(Event::Maintained(*epoch, Ok(()))),
         Effect::CancelHook
+        | Effect::HandOver(_)
         | Effect::Publish(..)
         | Effect::CloseSession
         | Effect::ScheduleRepair
@@ -66,9 +67,13 @@ struct World {
     pending: Vec<Effect>,
     devices_open: bool,
     session_open: bool,
+    /// The present lease's beforeLease hook has begun.
+    before_begun: bool,
     /// The present lease's beforeLease hook has come to a good end, or was cut off.
     before_done: bool,
     before_failed: bool,
+    /// A crash has cut the present lease's beforeLease hook off.
+    interrupted: bool,
     /// The present lease's afterLease hook has come to an end.
     after_done: bool,
     must_exit: Option<u8>,
@@ -84,8 +89,10 @@ impl World {
             pending: Vec::new(),
             devices_open: false,
             session_open: false,
+            before_begun: false,
             before_done: false,
             before_failed: false,
+            interrupted: false,
             after_done: false,
             must_exit: None,
             exited: None,
@@ -95,6 +102,7 @@ impl World {
     fn feed(&mut self, event: Event) {
         if self.machine.state() == &State::Idle && matches!(event, Event::Assigned(_)) {
             (self.before_done, self.before_failed, self.after_done) = (false, false, false);
+            (self.before_begun, self.interrupted) = (false, false);
         }
         if event.epoch().is_none_or(|epoch| epoch == self.machine.epoch) {
             self.note(&event);
@@ -167,12 +175,13 @@ impl World {
             Effect::RunBefore(_) => {
                 assert!(self.devices_open, "hooks use the devices");
                 assert!(!self.before_done, "beforeLease runs once");
+                (self.before_begun, self.interrupted) = (true, false);
             }
             Effect::RunAfter(_, parting) => {
                 assert!(self.devices_open, "hooks use the devices");
                 assert!(!self.after_done, "afterLease runs once");
                 assert!(plan.after || (parting.preemption && plan.preemption));
-                let allowed = !plan.before || self.before_done;
+                let allowed = !plan.before || self.before_done || self.interrupted;
                 assert!(allowed || (self.before_failed && plan.after_always));
             }
             Effect::Publish(Status::LeaseReady, _) => {
@@ -196,7 +205,10 @@ impl World {
                 assert!(!self.devices_open && !self.session_open);
                 self.exited = Some(*code);
             }
-            Effect::Publish(..) | Effect::CloseDevices(_) | Effect::ShowFailure(_) => {}
+            Effect::Publish(..)
+            | Effect::HandOver(_)
+            | Effect::CloseDevices(_)
+            | Effect::ShowFailure(_) => {}
         }
     }
 
@@ -218,6 +230,7 @@ impl World {
         }
         self.pending.clear();
         self.must_exit = None;
+        self.interrupted = self.before_begun && !self.before_done && !self.before_failed;
         (self.devices_open, self.session_open) = (false, false);
         let (machine, effects) = Machine::restored(self.plan, self.journal.clone(), None);
         self.machine = machine;

@@ -42,6 +42,7 @@ use self::journal::Journal;
 pub use self::state::{
     Cause, EndReason, Ending, Health, Prepared, Quarantine, Rest, State, Tenancy, Then, Work,
 };
+use super::Lease;
 use super::status::Status;
 
 /// The state of one exporter's bench, and the rules by which it changes.
@@ -119,6 +120,24 @@ impl Machine {
         &self.state
     }
 
+    /// The lease that the bench has, as long as nothing is known of its end.
+    pub fn tenant(&self) -> Option<&Lease> {
+        match &self.state {
+            State::Opening(tenancy, None) | State::Ready(tenancy) => Some(&tenancy.lease),
+            State::BeforeHook(lease, None) => Some(lease),
+            State::Idle
+            | State::Opening(_, Some(_))
+            | State::BeforeHook(_, Some(_))
+            | State::Failing(..)
+            | State::AfterHook(..)
+            | State::Closing(..)
+            | State::Releasing(..)
+            | State::Quarantined(_)
+            | State::Maintaining(..)
+            | State::Stopped => None,
+        }
+    }
+
     /// Whether a lease keeps drivers from being changed that its client has not finished with.
     pub fn holds_up_changes(&self) -> bool {
         matches!(self.state, State::Ready(_)) && self.changes.is_some()
@@ -139,6 +158,7 @@ impl Machine {
         let state = std::mem::replace(&mut self.state, State::Stopped);
         let (state, effects) = match event {
             Event::Assigned(lease) => self.assigned(state, lease),
+            Event::Transferred(client) => Self::transferred(state, client),
             Event::Ended(reason) => self.ended(state, reason),
             Event::Stop(farewell) => self.told_to_go(state, farewell),
             Event::Changed(changes) => self.changed(state, changes),

@@ -5,17 +5,42 @@
 use super::super::Lease;
 use super::super::status::Status;
 use super::{
-    Changes, Effect, EndReason, Ending, Farewell, Machine, Prepared, Quarantine, State, Step, Task,
-    Tenancy, Work, publish, stay,
+    Changes, Effect, EndReason, Ending, Farewell, Fate, Machine, Prepared, Quarantine, State, Step,
+    Task, Tenancy, Work, publish, stay,
 };
 
 impl Machine {
     pub(super) fn assigned(&mut self, state: State, lease: Lease) -> Step {
         match state {
             State::Idle => self.open(Tenancy { lease, prepared: Prepared::NotYet }, None),
+            // Its client had better not wait for a bench that nobody may use.
+            State::Quarantined(_) => {
+                (state, vec![Effect::ReleaseLease(self.next_epoch(), lease, Fate::Failed)])
+            }
             State::Opening(..)
             | State::BeforeHook(..)
             | State::Ready(_)
+            | State::Failing(..)
+            | State::AfterHook(..)
+            | State::Closing(..)
+            | State::Releasing(..)
+            | State::Maintaining(..)
+            | State::Stopped => stay(state),
+        }
+    }
+
+    pub(super) fn transferred(state: State, client: String) -> Step {
+        let hand_over = vec![Effect::HandOver(client.clone())];
+        match state {
+            State::Opening(tenancy, ending) => {
+                (State::Opening(tenancy.handed_to(client), ending), hand_over)
+            }
+            State::BeforeHook(lease, ending) => {
+                (State::BeforeHook(Lease { client, ..lease }, ending), hand_over)
+            }
+            State::Ready(tenancy) => (State::Ready(tenancy.handed_to(client)), hand_over),
+            // What is left to be done is done for the client that had the bench.
+            State::Idle
             | State::Failing(..)
             | State::AfterHook(..)
             | State::Closing(..)

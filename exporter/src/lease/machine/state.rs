@@ -44,6 +44,8 @@ pub struct Tenancy {
 pub enum Prepared {
     /// It has not run yet.
     NotYet,
+    /// It was cut off by a crash, and is to run again.
+    Interrupted,
     /// There is none.
     Unasked,
     /// It has passed.
@@ -74,6 +76,9 @@ pub enum EndReason {
     Expired,
     /// Its client is gone.
     Disconnected,
+    /// Whoever gave it has taken it back, and doesn't say why: it may have been released there, or
+    /// its time was up.
+    Withdrawn,
     /// The bench could not be made ready.
     Failed,
     /// The exporter stops.
@@ -244,6 +249,13 @@ impl Quarantine {
     }
 }
 
+impl Tenancy {
+    /// The same, with another client.
+    pub(super) fn handed_to(self, client: String) -> Self {
+        Self { lease: Lease { client, ..self.lease }, ..self }
+    }
+}
+
 impl Then {
     pub(super) fn next_lease() -> Self {
         Self::Available("Available for new lease".into())
@@ -252,8 +264,14 @@ impl Then {
 
 impl EndReason {
     /// Each of them.
-    pub const ALL: [Self; 5] =
-        [Self::Released, Self::Expired, Self::Disconnected, Self::Failed, Self::ExporterStopping];
+    pub const ALL: [Self; 6] = [
+        Self::Released,
+        Self::Expired,
+        Self::Disconnected,
+        Self::Withdrawn,
+        Self::Failed,
+        Self::ExporterStopping,
+    ];
 
     /// The one of this word.
     pub fn of_word(word: &str) -> Option<Self> {
@@ -266,6 +284,7 @@ impl EndReason {
             Self::Released => "released",
             Self::Expired => "expired",
             Self::Disconnected => "disconnected",
+            Self::Withdrawn => "withdrawn",
             Self::Failed => "failed",
             Self::ExporterStopping => "exporter-stopping",
         }
@@ -292,8 +311,15 @@ impl Cause {
 
 impl Prepared {
     /// Each of them.
-    pub const ALL: [Self; 6] =
-        [Self::NotYet, Self::Unasked, Self::Passed, Self::Warned, Self::Failed, Self::Cancelled];
+    pub const ALL: [Self; 7] = [
+        Self::NotYet,
+        Self::Interrupted,
+        Self::Unasked,
+        Self::Passed,
+        Self::Warned,
+        Self::Failed,
+        Self::Cancelled,
+    ];
 
     /// The one of this word.
     pub fn of_word(word: &str) -> Option<Self> {
@@ -304,6 +330,7 @@ impl Prepared {
     pub fn word(self) -> &'static str {
         match self {
             Self::NotYet => "not-run",
+            Self::Interrupted => "interrupted",
             Self::Unasked => "none",
             Self::Passed => "success",
             Self::Warned => "warning",

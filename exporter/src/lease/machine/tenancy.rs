@@ -19,24 +19,42 @@ impl Machine {
 
     pub(super) fn opened(&mut self, state: State) -> Step {
         let State::Opening(tenancy, ending) = state else { return stay(state) };
-        if tenancy.prepared != Prepared::NotYet {
-            return match ending {
-                None => ready(tenancy.lease, tenancy.prepared, READY),
-                Some(ending) => self.end(tenancy, ending),
-            };
-        }
-        match ending {
+        let Tenancy { lease, prepared } = tenancy;
+        match (prepared, ending) {
+            (Prepared::NotYet | Prepared::Interrupted, None) => self.prepare(lease),
             // Nothing has been set up, so there is nothing for an afterLease hook to clean up.
-            Some(ending) => self.close(tenancy.lease, ending.rest(Health::Untried)),
-            None if self.plan.before => {
-                let effects = vec![
-                    publish(Status::BeforeLeaseHook, "Running beforeLease hook"),
-                    Effect::RunBefore(self.epoch),
-                ];
-                (State::BeforeHook(tenancy.lease, None), effects)
+            (Prepared::NotYet, Some(ending)) => self.close(lease, ending.rest(Health::Untried)),
+            (Prepared::Interrupted, Some(ending)) => {
+                self.end(Tenancy { lease, prepared: Prepared::Cancelled }, ending)
             }
-            None => ready(tenancy.lease, Prepared::Unasked, READY),
+            (
+                Prepared::Unasked
+                | Prepared::Passed
+                | Prepared::Warned
+                | Prepared::Failed
+                | Prepared::Cancelled,
+                None,
+            ) => ready(lease, prepared, READY),
+            (
+                Prepared::Unasked
+                | Prepared::Passed
+                | Prepared::Warned
+                | Prepared::Failed
+                | Prepared::Cancelled,
+                Some(ending),
+            ) => self.end(Tenancy { lease, prepared }, ending),
         }
+    }
+
+    fn prepare(&mut self, lease: Lease) -> Step {
+        if !self.plan.before {
+            return ready(lease, Prepared::Unasked, READY);
+        }
+        let effects = vec![
+            publish(Status::BeforeLeaseHook, "Running beforeLease hook"),
+            Effect::RunBefore(self.epoch),
+        ];
+        (State::BeforeHook(lease, None), effects)
     }
 
     pub(super) fn unopened(&mut self, state: State, reason: &str) -> Step {
@@ -196,6 +214,7 @@ impl Machine {
             EndReason::Released
             | EndReason::Expired
             | EndReason::Disconnected
+            | EndReason::Withdrawn
             | EndReason::ExporterStopping => Fate::Served,
         };
         let release = Effect::ReleaseLease(self.epoch, lease.clone(), fate);

@@ -50,6 +50,8 @@ fn states() -> Vec<State> {
         State::Idle,
         State::Opening(tenancy(Prepared::NotYet), None),
         State::Opening(tenancy(Prepared::NotYet), Some(ended)),
+        State::Opening(tenancy(Prepared::Interrupted), None),
+        State::Opening(tenancy(Prepared::Interrupted), Some(ended)),
         State::Opening(tenancy(Prepared::Passed), None),
         State::Opening(tenancy(Prepared::Passed), Some(ended)),
         State::BeforeHook(lease(), None),
@@ -106,6 +108,7 @@ pub(super) fn verdicts() -> Vec<Verdict> {
 pub(super) fn events(epoch: Epoch) -> Vec<Event> {
     let mut events = vec![
         Event::Assigned(lease()),
+        Event::Transferred("bob".into()),
         Event::Opened(epoch),
         Event::OpenFailed(epoch, "text".into()),
         Event::Ended(EndReason::Released),
@@ -128,8 +131,11 @@ pub(super) fn events(epoch: Epoch) -> Vec<Event> {
 
 /// A state or event in a few characters.
 fn short(item: &impl std::fmt::Debug) -> String {
+    let bobs = format!("{:?}", Lease { client: "bob".into(), ..lease() });
     let lease = format!("{:?}", lease());
     [
+        (bobs.as_str(), "bob's"),
+        ("Tenancy { lease: bob's, prepared: ", "Tenancy { bob's, "),
         (lease.as_str(), "_"),
         ("Tenancy { lease: _, prepared: ", "Tenancy { "),
         ("Available(\"Available for new lease\")", "next"),

@@ -1,0 +1,71 @@
+//! The stream on which the controller says that a client has dialled; one lease long.
+
+use std::convert::Infallible;
+
+use tokio::time::Instant;
+use tonic::Status;
+use tracing::Instrument as _;
+
+use super::Link;
+use super::backoff::Backoff;
+use super::contact::Contact;
+use super::outage::{Outage, reason};
+use super::tunnel;
+use crate::lease::scheduled::Tenure;
+use crate::wire::{ListenRequest, ListenResponse};
+
+/// Listens for the clients of every lease that the bench has.
+pub(super) async fn keep(link: &Link, contact: &Contact) -> Infallible {
+    let mut tenures = link.schedule.tenure();
+    loop {
+        let tenure = tenures.borrow_and_update().clone();
+        if let Some(tenure) = tenure {
+            tenure.over.run_until_cancelled(listen(link, contact, &tenure)).await;
+        }
+        if tenures.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+async fn listen(link: &Link, contact: &Contact, tenure: &Tenure) -> Infallible {
+    let mut backoff = Backoff::new(contact.settings.options.pace);
+    let mut outage = Outage::new(format!("word of who dials for lease {}", tenure.lease));
+    let mut presence = link.presence.subscribe();
+    loop {
+        presence.mark_unchanged();
+        match follow(link, contact, tenure, &mut backoff, &mut outage).await {
+            // Another stream for the same lease has taken the place of this one.
+            Ok(()) => tracing::debug!("the controller has ended the listen stream"),
+            Err(status) => outage.failed(&reason(&status)),
+        }
+        tokio::select! {
+            () = backoff.wait() => {}
+            _ = presence.changed() => {}
+        }
+    }
+}
+
+/// Listens until the stream ends. There is no answer at all before the first client dials.
+async fn follow(
+    link: &Link,
+    contact: &Contact,
+    tenure: &Tenure,
+    backoff: &mut Backoff,
+    outage: &mut Outage,
+) -> Result<(), Status> {
+    let request = ListenRequest { lease_name: tenure.lease.clone() };
+    let mut dials = contact.controller.clone().listen(request).await?.into_inner();
+    while let Some(dial) = dials.message().await? {
+        backoff.reset();
+        outage.over();
+        connect(link, contact, tenure, dial);
+    }
+    Ok(())
+}
+
+fn connect(link: &Link, contact: &Contact, tenure: &Tenure, dial: ListenResponse) {
+    let dialled = tunnel::Dialled { at: Instant::now(), dial, over: tenure.over.clone() };
+    let carry = tunnel::carry(contact.clone(), dialled, link.tunnels.clone());
+    tenure.connections.spawn(carry.in_current_span());
+}

@@ -1,0 +1,56 @@
+//! What people are told of somebody who can't be reached: once, and when it is over.
+
+use tokio::time::Instant;
+
+/// An outage, if there is one.
+#[derive(Debug)]
+pub(super) struct Outage {
+    /// Who it is.
+    who: String,
+    present: Option<Present>,
+}
+
+#[derive(Debug)]
+struct Present {
+    since: Instant,
+    reason: String,
+}
+
+impl Outage {
+    pub(super) fn new(who: String) -> Self {
+        Self { who, present: None }
+    }
+
+    /// It has failed again. Every other reason is told once more.
+    pub(super) fn failed(&mut self, reason: &str) {
+        let Self { who, present } = self;
+        if present.as_ref().is_some_and(|present| present.reason == reason) {
+            tracing::debug!("still no {who}: {reason}");
+            return;
+        }
+        tracing::warn!("no {who}: {reason}; trying again until it works");
+        let since = present.as_ref().map_or_else(Instant::now, |present| present.since);
+        *present = Some(Present { since, reason: reason.to_owned() });
+    }
+
+    /// It works.
+    pub(super) fn over(&mut self) {
+        if let Some(Present { since, .. }) = self.present.take() {
+            tracing::info!("{} is back after {} s", self.who, since.elapsed().as_secs());
+        }
+    }
+}
+
+/// Why a call has failed, down to what the network says.
+pub(super) fn reason(status: &tonic::Status) -> String {
+    let mut reason = format!("{:?}: {}", status.code(), status.message());
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !reason.contains(&text) {
+            reason = format!("{reason}: {text}");
+        }
+        cause = error.source();
+    }
+    reason
+}
