@@ -4,6 +4,7 @@
 //! STATE/exporters/NAME/store.sqlite3      what the exporter NAME has to know after a restart, and its history
 //!                      lock               held while it runs
 //!                      hooks/EVENT.log    what its hooks for its own life have printed
+//! STATE/lab/                              see `lab::directory`
 //! ```
 
 use std::ffi::{OsStr, OsString};

@@ -5,9 +5,11 @@ mod check;
 mod demo;
 mod down;
 mod hooks;
+mod lab;
 mod release;
 mod reload;
 mod run;
+mod run_lab;
 mod running;
 mod shell;
 mod source;
@@ -42,6 +44,7 @@ enum Command {
     Demo(demo::Demo),
     Down(down::Down),
     Hooks(hooks::Hooks),
+    Lab(lab::Lab),
     Release(release::Release),
     Reload(reload::Reload),
     Run(run::Run),
@@ -82,6 +85,7 @@ impl Cli {
             Command::Check(_)
             | Command::Down(_)
             | Command::Hooks(_)
+            | Command::Lab(_)
             | Command::Release(_)
             | Command::Reload(_)
             | Command::Run(_)
@@ -95,6 +99,7 @@ impl Cli {
             Command::Demo(demo) => demo.run(),
             Command::Down(down) => down.run(),
             Command::Hooks(hooks) => hooks.run(),
+            Command::Lab(lab) => lab.run(),
             Command::Release(release) => release.run(),
             Command::Reload(reload) => reload.run(),
             Command::Run(run) => run.run(),

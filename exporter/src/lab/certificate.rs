@@ -23,7 +23,7 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
-pub use self::host::names as host_names;
+pub use self::host::{names as host_names, own_name};
 use super::directory::{Directory, DirectoryError, write};
 use crate::tls;
 
@@ -43,7 +43,7 @@ pub enum Source {
     /// The lab signs it.
     Own {
         /// What it signs with.
-        authority: Authority,
+        authority: Box<Authority>,
         /// The names and addresses that it is for.
         names: Vec<String>,
     },

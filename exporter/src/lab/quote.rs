@@ -4,7 +4,7 @@
 const SHOWN: usize = 64;
 
 /// In quotation marks, with control characters escaped and only its beginning if it is long.
-pub fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     match text.char_indices().nth(SHOWN) {
         None => format!("{text:?}"),
         Some((end, _)) => format!("{:?}... ({} bytes)", &text[..end], text.len()),

@@ -97,6 +97,12 @@ impl Selector {
         Self { terms: self.terms.into_iter().map(prefixed).collect() }
     }
 
+    /// Whether both match.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { terms: self.terms.into_iter().chain(other.terms).collect() }
+    }
+
     /// Makes it canonical.
     fn of(terms: Vec<Term>) -> Result<Self, SelectorError> {
         let mut wanted: BTreeMap<String, String> = BTreeMap::new();

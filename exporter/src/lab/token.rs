@@ -116,9 +116,9 @@ impl Signer {
         validation.set_audience(&[AUDIENCE]);
         validation.set_required_spec_claims(&["exp", "aud", "sub"]);
         let claims = jsonwebtoken::decode::<Claims>(token, &self.decoding, &validation)
-            .map_err(|error| match error.kind() {
-                ErrorKind::ExpiredSignature => TokenError::Expired,
-                _ => TokenError::Bad,
+            .map_err(|error| {
+                let is_expired = matches!(error.kind(), ErrorKind::ExpiredSignature);
+                if is_expired { TokenError::Expired } else { TokenError::Bad }
             })?
             .claims;
         let generation = claims.generation;

@@ -28,13 +28,10 @@ impl FromStr for Selector {
         if *parser.peek() == Token::End {
             return Ok(Self::default());
         }
-        loop {
+        terms.push(parser.term()?);
+        while *parser.peek() != Token::End {
+            parser.expect(&Token::Comma, "',' or the end")?;
             terms.push(parser.term()?);
-            match parser.take() {
-                Token::End => break,
-                Token::Comma => {}
-                other => return Err(unexpected(&other, "',' or the end")),
-            }
         }
         Self::of(terms)
     }
@@ -57,14 +54,19 @@ impl Parser {
         token
     }
 
+    fn expect(&mut self, wanted: &Token, words: &str) -> Result<(), SelectorError> {
+        let token = self.take();
+        if token == *wanted { Ok(()) } else { Err(unexpected(&token, words)) }
+    }
+
     fn term(&mut self) -> Result<Term, SelectorError> {
         let is_negated = *self.peek() == Token::Not;
         if is_negated {
             self.take();
         }
-        let key = match self.take() {
-            Token::Word(key) => key,
-            other => return Err(unexpected(&other, "the key of a label")),
+        let token = self.take();
+        let Token::Word(key) = token else {
+            return Err(unexpected(&token, "the key of a label"));
         };
         label::check_key(&key).map_err(SelectorError::Syntax)?;
         let test = if is_negated { Test::Absent } else { self.test()? };
@@ -85,10 +87,13 @@ impl Parser {
                 });
             }
         }
-        match self.take() {
-            Token::Word(word) if word == "in" => Ok(Test::In(self.values()?)),
-            Token::Word(word) if word == "notin" => Ok(Test::NotIn(self.values()?)),
-            other => Err(unexpected(&other, "one of '=', '==', '!=', 'in', 'notin'")),
+        let token = self.take();
+        if token == Token::Word("in".into()) {
+            Ok(Test::In(self.values()?))
+        } else if token == Token::Word("notin".into()) {
+            Ok(Test::NotIn(self.values()?))
+        } else {
+            Err(unexpected(&token, "one of '=', '==', '!=', 'in', 'notin'"))
         }
     }
 
@@ -101,19 +106,14 @@ impl Parser {
     }
 
     fn values(&mut self) -> Result<BTreeSet<String>, SelectorError> {
-        match self.take() {
-            Token::Open => {}
-            other => return Err(unexpected(&other, "'('")),
-        }
-        let mut values = BTreeSet::new();
-        loop {
+        self.expect(&Token::Open, "'('")?;
+        let mut values = BTreeSet::from([self.value()?]);
+        while *self.peek() != Token::Close {
+            self.expect(&Token::Comma, "',' or ')'")?;
             values.insert(self.value()?);
-            match self.take() {
-                Token::Close => return Ok(values),
-                Token::Comma => {}
-                other => return Err(unexpected(&other, "',' or ')'")),
-            }
         }
+        self.take();
+        Ok(values)
     }
 }
 
