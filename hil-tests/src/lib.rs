@@ -13,6 +13,7 @@ mod cases;
 mod client;
 pub mod conformance;
 mod known;
+mod lab;
 mod peers;
 mod prepared;
 mod process;
