@@ -2,7 +2,7 @@
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=proto");
-    let files = protox::compile(["proto/jumpstarter.proto"], ["proto"])?;
+    let files = protox::compile(["proto/jumpstarter.proto", "proto/client.proto"], ["proto"])?;
     tonic_prost_build::configure()
         // Frames of byte streams are passed on without a copy.
         .bytes(".jumpstarter.v1.StreamRequest.payload")

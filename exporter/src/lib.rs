@@ -28,6 +28,7 @@
 //! | [`config`] | the YAML, and everything that can be wrong with it |
 //! | [`lease`] | `machine`: the life of a lease as a pure function; `actor`: the one task that owns it; `status`: the published view; `assigner`: who gives leases: `standing` without a controller, `scheduled` with one |
 //! | [`controller`] | the link to a controller, which gives leases, and to its routers, through which clients come |
+//! | [`lab`] | leases for the clients of one host: the same protocol, without a cluster |
 //! | [`session`] | what clients and hooks reach: listeners, services, admission, streams, resources, the log |
 //! | [`lifecycle`] | which hook belongs to which event, what it is told, and what its end means |
 //! | [`store`] | what outlives the process: where the lease stands, hook runs, applied drivers |
@@ -88,6 +89,7 @@ pub mod control;
 pub mod controller;
 pub mod demo;
 pub mod j;
+pub mod lab;
 pub mod lease;
 pub mod lifecycle;
 pub mod logging;

@@ -5,6 +5,7 @@
 //!                      lock               held while it runs
 //!                      hooks/EVENT.log    what its hooks for its own life have printed
 //!                      recordings/DRIVER/ what a device has said, where its driver is to record it
+//! STATE/lab/                              see `lab::directory`
 //! ```
 
 use std::ffi::{OsStr, OsString};

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::ServerConfig;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
@@ -43,6 +44,15 @@ pub enum TlsError {
 /// A TLS listener's identity, from PEM files.
 pub fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
     install_crypto();
+    let pair = SingleCertAndKey::from(certified(certificate, key)?);
+    let mut config =
+        ServerConfig::builder().with_no_client_auth().with_cert_resolver(Arc::new(pair));
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// A certificate's chain with its key, from PEM files.
+pub fn certified(certificate: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
     let chain = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| unusable(certificate, "certificate", &error))?;
@@ -51,12 +61,9 @@ pub fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, TlsError>
     }
     let private =
         PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(key, "private key", &error))?;
-    let mut config =
-        ServerConfig::builder().with_no_client_auth().with_single_cert(chain, private).map_err(
-            |source| TlsError::Pair { certificate: certificate.into(), key: key.into(), source },
-        )?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    CertifiedKey::from_der(chain, private, &rustls::crypto::ring::default_provider()).map_err(
+        |source| TlsError::Pair { certificate: certificate.into(), key: key.into(), source },
+    )
 }
 
 fn unusable(path: &Path, kind: &'static str, reason: &dyn std::fmt::Display) -> TlsError {

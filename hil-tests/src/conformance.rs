@@ -5,7 +5,8 @@
 //! uses it through the `client`, and says what has to come out. It is tried on the reference, which
 //! shows that the case states the protocol and not our reading of it, and on Hilt. Where the reference
 //! itself is wrong, the case asks for what is right, and `known` lists what the reference does instead;
-//! that, too, is checked. **Peers** (in `peers`) stand at the far end of a driver: the device on the
+//! that, too, is checked. What the reference has in another program, or not at all, is tried on Hilt
+//! alone, with the same client. **Peers** (in `peers`) stand at the far end of a driver: the device on the
 //! serial line, the web server with the image.
 //!
 //! One case on one subject is a trial, named `hilt::power::on_off`. `EXPORTER_UNDER_TEST`
@@ -45,7 +46,10 @@ pub fn main() -> Result<ExitCode> {
     let runtime = Arc::new(Runtime::new().context("starting the runtime")?);
     let trials = subjects
         .into_iter()
-        .flat_map(|subject| cases::all().into_iter().map(move |case| (subject, case)))
+        .flat_map(|subject| {
+            let own = if subject == Subject::Hilt { cases::of_hilt() } else { Vec::new() };
+            cases::all().into_iter().chain(own).map(move |case| (subject, case))
+        })
         .map(|(subject, case)| trial(subject, case, &prepared, &runtime))
         .collect();
 

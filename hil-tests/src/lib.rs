@@ -19,6 +19,7 @@ mod client;
 pub mod conformance;
 mod emulator;
 mod known;
+mod lab;
 mod peers;
 mod prepared;
 mod process;

@@ -11,6 +11,8 @@ use anyhow::{Context as _, Result, ensure};
 pub(crate) struct Prepared {
     /// `bin` of the virtual environment: `jmp`, `j`, `python`.
     pub(crate) reference: PathBuf,
+    /// The same of the oldest client that is supported.
+    pub(crate) oldest: PathBuf,
     /// The directory of the `hilt` that cargo built in the profile of this runner.
     pub(crate) built: PathBuf,
     /// The Python modules that the cases use.
@@ -40,6 +42,7 @@ impl Prepared {
             runner.ancestors().nth(2).context("the runner lies in target/PROFILE/deps")?.to_owned();
         Ok(Self {
             reference: directory.join("venv/bin"),
+            oldest: directory.join("venv-oldest/bin"),
             built,
             scripts: source.join("scripts"),
             directory,

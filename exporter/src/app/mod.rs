@@ -3,6 +3,7 @@
 
 mod controlled;
 mod exporter;
+mod in_lab;
 mod local;
 mod rehearsal;
 mod standalone;
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::controlled::Controlled;
 pub use self::exporter::{Setup, State};
+pub use self::in_lab::InLab;
 pub use self::local::Local;
 pub use self::rehearsal::rehearse;
 pub use self::standalone::Standalone;

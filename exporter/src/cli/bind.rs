@@ -14,6 +14,16 @@ pub(super) struct Bind {
 }
 
 impl Bind {
+    /// The host, if one was said.
+    pub(super) fn host(&self) -> Option<&str> {
+        self.host.as_deref()
+    }
+
+    /// The port.
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Listens there; `host` is where if nothing else was said.
     pub(super) async fn listen(&self, host: &str) -> anyhow::Result<TcpListener> {
         let host = self.host.as_deref().unwrap_or(host);

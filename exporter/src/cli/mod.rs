@@ -6,9 +6,11 @@ mod demo;
 mod discover;
 mod down;
 mod hooks;
+mod lab;
 mod release;
 mod reload;
 mod run;
+mod run_lab;
 mod running;
 mod shell;
 mod source;
@@ -44,6 +46,7 @@ enum Command {
     Discover(discover::Discover),
     Down(down::Down),
     Hooks(hooks::Hooks),
+    Lab(lab::Lab),
     Release(release::Release),
     Reload(reload::Reload),
     Run(run::Run),
@@ -85,6 +88,7 @@ impl Cli {
             | Command::Discover(_)
             | Command::Down(_)
             | Command::Hooks(_)
+            | Command::Lab(_)
             | Command::Release(_)
             | Command::Reload(_)
             | Command::Run(_)
@@ -99,6 +103,7 @@ impl Cli {
             Command::Discover(discover) => discover.run(),
             Command::Down(down) => down.run(),
             Command::Hooks(hooks) => hooks.run(),
+            Command::Lab(lab) => lab.run(),
             Command::Release(release) => release.run(),
             Command::Reload(reload) => reload.run(),
             Command::Run(run) => run.run(),

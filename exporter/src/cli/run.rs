@@ -15,8 +15,10 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::bind::Bind;
-use super::source::Source;
-use crate::app::{Controlled, Setup, Standalone, State};
+use super::run_lab::LabOptions;
+use super::source::Sources;
+use crate::app::{Controlled, InLab, Setup, Standalone, State};
+use crate::config::Config;
 use crate::secret::Secret;
 use crate::service_manager;
 use crate::session::listener::Listener;
@@ -29,7 +31,7 @@ use crate::{tls, web};
 #[command(group = ArgGroup::new("security").args(["tls_grpc_insecure", "tls_cert"]))]
 pub(super) struct Run {
     #[command(flatten)]
-    source: Source,
+    sources: Sources,
     /// Serve clients on this address, without a controller. Default: leases come from the controller at
     /// `endpoint:`.
     #[arg(long, value_name = "[HOST:]PORT", requires = "security")]
@@ -43,6 +45,8 @@ pub(super) struct Run {
     /// The certificate's private key, in PEM.
     #[arg(long, value_name = "FILE", requires_all = ["tls_grpc_listener", "tls_cert"])]
     tls_key: Option<PathBuf>,
+    #[command(flatten)]
+    lab: LabOptions,
     /// Ask clients for this passphrase.
     #[arg(long, value_name = "TEXT", requires = "tls_grpc_listener")]
     passphrase: Option<Secret>,
@@ -60,7 +64,13 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let (config, file) = self.source.load()?;
+        let mut configs = self.sources.load()?;
+        if let Some(bind) = self.lab.bind() {
+            return self.run_lab(bind, configs);
+        }
+        let Some((config, file)) = configs.pop().filter(|_| configs.is_empty()) else {
+            bail!("several exporters in one process need --lab; else start one process for each");
+        };
         if self.tls_grpc_insecure && self.passphrase.is_some() {
             tracing::warn!("without TLS, the passphrase will be transmitted in plaintext");
         }
@@ -96,6 +106,31 @@ impl Run {
                 exporter.run(listener, self.passphrase.clone(), shutdown).boxed()
             }
             None => Controlled::new(setup, shutdown)?.run(shutdown).boxed(),
+        })
+    }
+
+    fn run_lab(&self, bind: &Bind, configs: Vec<(Config, PathBuf)>) -> anyhow::Result<ExitCode> {
+        raise_file_limit();
+        let shutdown = Shutdown::default();
+        let state_dir = StateDir::of(self.state_dir.as_deref());
+        let (mut exporters, mut directories) = (Vec::new(), Vec::new());
+        for (config, file) in configs {
+            let directory = state_dir.exporter(&config.metadata.name);
+            let state = Some(State::open(directory.dir.clone())?);
+            let exit_on_lease_end = self.exit_on_lease_end;
+            let setup = Setup { config, file, exit_on_lease_end, state };
+            exporters.push(InLab::new(setup, &shutdown)?);
+            directories.push(directory);
+        }
+        super::runtime()?.block_on(async {
+            let signals = Signals::new(OnHangup::Reload).context("can't listen to signals")?;
+            let web = self.listen_for_web().await?;
+            let serve = self.lab.serve(bind, state_dir.path(), exporters, &shutdown);
+            tokio::select! {
+                code = serve => Ok(ExitCode::from(code?)),
+                failed = serve_web(web, directories) => match failed? {},
+                never = signals.watch(shutdown.clone()) => match never {},
+            }
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use anyhow::ensure;
 use clap::Args;
 
 use crate::config::discover::Places;
@@ -31,10 +32,51 @@ impl Source {
             (Some(alias), _) => Places::of(&environment).find(alias)?,
             (None, file) => file.clone().unwrap_or_default(),
         };
-        let loaded = load_to_run(&file, &environment)?;
-        for warning in loaded.warnings.to_string().lines() {
-            tracing::warn!("{warning}");
-        }
-        Ok((loaded.config, file))
+        read(file, &environment)
     }
+}
+
+/// Any number of configurations, by their files, by their aliases, or all there are.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub(super) struct Sources {
+    /// An exporter's alias: the name of its file under exporters/, without .yaml. Repeatable.
+    #[arg(long, value_name = "NAME", conflicts_with = "exporter_config")]
+    exporter: Vec<String>,
+    /// An exporter's configuration file. Repeatable.
+    #[arg(long, value_name = "FILE")]
+    exporter_config: Vec<PathBuf>,
+    /// Every configuration under exporters/.
+    #[arg(long, conflicts_with_all = ["exporter", "exporter_config"])]
+    all: bool,
+}
+
+impl Sources {
+    /// Reads the configurations, and says from where. What is probably wrong with them is logged.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake of the first that has any, one a line.
+    pub(super) fn load(&self) -> anyhow::Result<Vec<(Config, PathBuf)>> {
+        let environment = Environment::of_process();
+        let places = Places::of(&environment);
+        let mut files = self.exporter_config.clone();
+        for alias in &self.exporter {
+            files.push(places.find(alias)?);
+        }
+        if self.all {
+            files.extend(places.list()?.into_values());
+        }
+        let (user, system) = (places.user.display(), places.system.display());
+        ensure!(!files.is_empty(), "there is no configuration in {user} or {system}");
+        files.into_iter().map(|file| read(file, &environment)).collect()
+    }
+}
+
+fn read(file: PathBuf, environment: &Environment) -> anyhow::Result<(Config, PathBuf)> {
+    let loaded = load_to_run(&file, environment)?;
+    for warning in loaded.warnings.to_string().lines() {
+        tracing::warn!("{warning}");
+    }
+    Ok((loaded.config, file))
 }

@@ -101,7 +101,6 @@ fn parse_with(
     let top = Item::top(&node, &findings);
     let config = decode::config(&top);
     devices::check(&top, &config);
-    decode::refuse_unsupported(&top);
     let mut list = findings.into_list();
     if config.allow_writable_config {
         list.retain(|mistake| mistake.severity != Severity::Exposed);

@@ -2,11 +2,12 @@
 
 pub mod value;
 
-pub use self::generated::*;
+pub use self::generated::client::v1 as client;
+pub use self::generated::v1::*;
 
-/// What `proto/jumpstarter.proto` describes.
+/// What the files in `proto` describe. The packages refer to each other by these names.
 mod generated {
-    #![expect(missing_docs, reason = "generated; the .proto file documents them")]
+    #![expect(missing_docs, reason = "generated; the .proto files document them")]
     #![allow(
         unreachable_pub,
         unused_qualifications,
@@ -17,5 +18,13 @@ mod generated {
         reason = "generated"
     )]
 
-    tonic::include_proto!("jumpstarter.v1");
+    pub mod v1 {
+        tonic::include_proto!("jumpstarter.v1");
+    }
+
+    pub mod client {
+        pub mod v1 {
+            tonic::include_proto!("jumpstarter.client.v1");
+        }
+    }
 }

@@ -399,11 +399,14 @@ fn lease_hooks() {
 }
 
 #[test]
-fn what_this_version_does_not_do() {
+fn labels_that_no_selector_could_ask_for() {
     check(
         r#"
-        | labels: {board: demo}
-        2:1: labels: is not supported by this version of Hilt; remove it
+        | labels: {board: demo, example.com/site: ""}
+
+        | labels: {"a b": x, board: "r p i"}
+        2:10: labels."a b": the key "a b" is not one to 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit; write a key such as `board` or `example.com/board`
+        2:27: labels.board: the value "r p i" is not up to 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit; write a value such as `rpi5`
 
         | labels: ~
         | python: ~
@@ -440,7 +443,6 @@ fn sections_of_hilts_own() {
 
         | labels: {board: 7}
         | python: 3
-        2:1: labels: is not supported by this version of Hilt; remove it
         2:17: labels.board: must be text, but is a number; write it in quotes
         3:9: python: must be text, but is a number; write it in quotes
 

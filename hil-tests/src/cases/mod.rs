@@ -8,6 +8,7 @@ mod flash;
 mod flash_from_web;
 mod hook_output;
 mod hooks;
+mod lab;
 mod lease;
 mod lease_end;
 mod logs;
@@ -56,7 +57,12 @@ macro_rules! cases {
 }
 use cases;
 
-/// All cases, in reading order.
+/// The cases about what only Hilt has, in reading order.
+pub(crate) fn of_hilt() -> Vec<Case> {
+    lab::cases()
+}
+
+/// All other cases, in reading order.
 pub(crate) fn all() -> Vec<Case> {
     [
         power::cases(),

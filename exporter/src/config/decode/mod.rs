@@ -9,16 +9,16 @@ mod item;
 mod metadata;
 mod section;
 mod stages;
-mod unsupported;
 mod values;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub(super) use self::findings::Findings;
 pub(super) use self::item::Item;
 use self::section::Section;
-pub(super) use self::unsupported::refuse_unsupported;
 use super::{Config, FailureDetection};
+use crate::lab::label;
 use crate::secret::Secret;
 
 /// Reads a whole file.
@@ -52,7 +52,7 @@ pub(super) fn config(top: &Item<'_>) -> Config {
                 .get("exitOnLeaseEnd")
                 .and_then(|item| item.boolean())
                 .unwrap_or_default(),
-            labels: unless_null(keys, "labels").map(|item| item.texts()).unwrap_or_default(),
+            labels: unless_null(keys, "labels").map(|item| labels(&item)).unwrap_or_default(),
             allow_writable_config: keys
                 .get("allowWritableConfig")
                 .and_then(|item| item.boolean())
@@ -79,6 +79,21 @@ fn optional_text(keys: &mut Section<'_>, key: &'static str) -> Option<String> {
 /// The value of a key that may as well be null.
 fn unless_null<'a>(keys: &mut Section<'a>, key: &'static str) -> Option<Item<'a>> {
     keys.get(key).filter(|item| !item.is_null())
+}
+
+/// Labels that a selector could ask for.
+fn labels(item: &Item<'_>) -> BTreeMap<String, String> {
+    let check = |(key, item): (String, Item<'_>)| {
+        if let Err(error) = label::check_key(&key) {
+            item.key_error(error, "write a key such as `board` or `example.com/board`");
+        }
+        let value = item.text()?;
+        if let Err(error) = label::check_value(&value) {
+            item.error(error, "write a value such as `rpi5`");
+        }
+        Some((key, value))
+    };
+    item.named().into_iter().filter_map(check).collect()
 }
 
 fn failure_detection(item: &Item<'_>) -> FailureDetection {
