@@ -104,6 +104,7 @@ fn list<M: Model>(entry: &Path, address: u8, device: &Device<M>) -> std::io::Res
     let (vendor, product) = device.describe(|said| said.vendor_and_product());
     let strings = device.describe(|said| said.strings.clone());
     let descriptors = device.describe(|said| [&said.device, said.configuration].concat());
+    let (class, version) = device.describe(|said| (said.device[4], said.device[3]));
     let [manufacturer, name, serial] = strings;
     let made = entry.with_extension("new");
     fs::create_dir(&made)?;
@@ -112,6 +113,9 @@ fn list<M: Model>(entry: &Path, address: u8, device: &Device<M>) -> std::io::Res
         ("busnum", BUS.to_string()),
         ("devnum", address.to_string()),
         ("speed", "12".to_owned()),
+        ("version", format!("{version:2x}.00")),
+        ("bDeviceClass", format!("{class:02x}")),
+        ("maxchild", "0".to_owned()),
         ("bConfigurationValue", "1".to_owned()),
         ("idVendor", format!("{vendor:04x}")),
         ("idProduct", format!("{product:04x}")),
