@@ -261,10 +261,12 @@ impl Card {
         Ok(content)
     }
 
-    /// Waits until somebody has begun to write an image.
-    pub(crate) async fn begins_with(&self, image: &[u8]) -> Result<()> {
+    /// Waits until somebody has begun to write an image, whose start may be written last.
+    pub(crate) async fn receives(&self, image: &[u8]) -> Result<()> {
+        const START: usize = 2 << 20;
+        const END: usize = START + 4096;
         let begun = async {
-            while self.content(4096)? != image[..4096] {
+            while self.content(END)?[START..] != image[START..END] {
                 tokio::time::sleep(POLL / 10).await;
             }
             Ok(())

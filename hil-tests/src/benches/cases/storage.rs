@@ -90,7 +90,7 @@ async fn a_card_that_is_pulled_is_an_error(rig: &Rig) -> Result<()> {
     let image = random(usize::try_from(card.size())?)?;
     rig.bench().write("image", &image)?;
     let flashing = exporter.client().start_own_j(&["storage", "flash", "image"])?;
-    card.begins_with(&image).await?;
+    card.receives(&image).await?;
     card.pull()?;
     failed(flashing.ends().await?, "")?;
     ensure!(card.content(image.len())? != image, "all was written before the card was pulled");
@@ -114,7 +114,7 @@ async fn a_locked_card_is_an_error(rig: &Rig) -> Result<()> {
     card.lock(true)?;
     rig.bench().write("image", random(MIB)?)?;
     let flashed = flash(&exporter, "image").await?;
-    failed(flashed, "ead-only")?;
+    failed(flashed, "can only be read")?;
     ensure!(card.content(4096)? == [0; 4096], "a locked card was written");
     card.lock(false)?;
     flashes(rig, &exporter).await
