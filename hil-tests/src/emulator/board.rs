@@ -19,12 +19,12 @@ pub(crate) const FIRMWARE_AT: usize = 8192;
 
 /// The directory that `hil-tests/dut/prepare` makes.
 fn home() -> Result<PathBuf> {
-    Ok(cache()?.join("dut-1"))
+    Ok(cache()?.join("dut-2"))
 }
 
 /// U-Boot for this board: what belongs onto a card at [`FIRMWARE_AT`].
 pub(crate) fn firmware() -> Result<Vec<u8>> {
-    let path = home()?.join("u-boot.bin");
+    let path = home()?.join("bananapi.bin");
     std::fs::read(&path).with_context(|| format!("reading {}", path.display()))
 }
 
@@ -84,10 +84,7 @@ async fn turns(power: &mut watch::Receiver<[bool; 3]>, on: bool) -> bool {
 }
 
 fn start(card: &Path) -> Result<Child> {
-    let home = home()?;
-    let mut command = Command::new(home.join("usr/bin/qemu-system-arm"));
-    command
-        .env("LD_LIBRARY_PATH", home.join("usr/lib/x86_64-linux-gnu"))
+    Command::new(home()?.join("programs/qemu-system-arm"))
         .args(["-M", "bpim2u", "-display", "none", "-monitor", "none", "-serial", "stdio"])
         .args(["-nic", "none", "-drive"])
         .arg(format!("if=sd,format=raw,file.locking=off,file={}", card.display()))
