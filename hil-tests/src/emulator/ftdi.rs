@@ -94,7 +94,7 @@ impl Model for Ftdi {
         Some(())
     }
 
-    fn input(&mut self) -> Option<Vec<u8>> {
+    fn input(&mut self, _: usize) -> Option<Vec<u8>> {
         if self.to_host.is_empty() && self.told == Some(self.lines) {
             return None;
         }

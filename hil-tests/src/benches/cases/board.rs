@@ -76,7 +76,7 @@ async fn survives_a_crash_in_a_flash(rig: &Rig) -> Result<()> {
     let exporter = rig.exporter_with(HOOKS).await?;
     exporter.client().own_j(&["power", "on"]).await?.ok()?;
     let flashing = exporter.client().start_own_j(&["storage", "flash", "long.img"])?;
-    card.begins_with(&long).await?;
+    card.receives(&long).await?;
     exporter.signal(Signal::SIGKILL)?;
     exporter.ends().await?.with_code(137)?;
     flashing.ends().await?.with_code(1)?;

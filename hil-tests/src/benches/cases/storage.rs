@@ -31,6 +31,18 @@ pub(super) fn random(length: usize) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// A compressed image of which the end is missing.
+pub(super) const TRUNCATED: &str = "cut.img.gz";
+
+/// Puts it on the bench.
+pub(super) fn truncated(rig: &Rig) -> Result<()> {
+    let image = rig.bench().write("whole.img", random(MIB)?)?;
+    emulator::program("gzip", &[&image.display().to_string()], "")?;
+    let whole = rig.bench().read("whole.img.gz")?;
+    rig.bench().write(TRUNCATED, &whole[..whole.len() - 1000])?;
+    Ok(())
+}
+
 async fn flash(exporter: &Exporter<'_>, image: &str) -> Result<Ended> {
     exporter.client().own_j(&["storage", "flash", image]).await
 }
@@ -75,11 +87,8 @@ async fn an_image_that_is_too_large_is_refused(rig: &Rig) -> Result<()> {
 
 async fn a_truncated_image_is_an_error(rig: &Rig) -> Result<()> {
     let exporter = rig.exporter().await?;
-    let image = rig.bench().write("whole.img", random(MIB)?)?;
-    emulator::program("gzip", &[&image.display().to_string()], "")?;
-    let whole = rig.bench().read("whole.img.gz")?;
-    rig.bench().write("cut.img.gz", &whole[..whole.len() - 1000])?;
-    let flashed = flash(&exporter, "cut.img.gz").await?;
+    truncated(rig)?;
+    let flashed = flash(&exporter, TRUNCATED).await?;
     failed(flashed, "gz")?;
     flashes(rig, &exporter).await
 }
@@ -90,7 +99,7 @@ async fn a_card_that_is_pulled_is_an_error(rig: &Rig) -> Result<()> {
     let image = random(usize::try_from(card.size())?)?;
     rig.bench().write("image", &image)?;
     let flashing = exporter.client().start_own_j(&["storage", "flash", "image"])?;
-    card.begins_with(&image).await?;
+    card.receives(&image).await?;
     card.pull()?;
     failed(flashing.ends().await?, "")?;
     ensure!(card.content(image.len())? != image, "all was written before the card was pulled");
@@ -114,7 +123,7 @@ async fn a_locked_card_is_an_error(rig: &Rig) -> Result<()> {
     card.lock(true)?;
     rig.bench().write("image", random(MIB)?)?;
     let flashed = flash(&exporter, "image").await?;
-    failed(flashed, "ead-only")?;
+    failed(flashed, "can only be read")?;
     ensure!(card.content(4096)? == [0; 4096], "a locked card was written");
     card.lock(false)?;
     flashes(rig, &exporter).await
