@@ -182,18 +182,18 @@ pub(crate) enum Ability {
     Storage,
     /// The storages in `muxes` may be overwritten.
     Mux,
-    /// The muxes can be pulled out, and get stuck.
+    /// The muxes can be pulled out and get stuck, and their cards can break.
     BreakMux,
     /// What is on the card can be seen without the exporter.
     SeeCard,
     /// The card can be pulled out while it is written.
     PullCard,
-    /// `worn` is a card with a block that can't be written.
+    /// `worn` is a card with a block that can't be written, or can't be read.
     BadBlock,
     /// The card can be locked.
     ReadOnly,
-    /// The card can become smaller.
-    Shrink,
+    /// `worn` is a card that can forget what is written to it.
+    Forget,
     /// The far end of the console can stop to take what is sent.
     Stall,
     /// A board boots from `storage`, is powered by `power` and speaks on `serial`.
@@ -245,7 +245,7 @@ mod tests {
         Ability::PullCard,
         Ability::BadBlock,
         Ability::ReadOnly,
-        Ability::Shrink,
+        Ability::Forget,
         Ability::Stall,
         Ability::Board,
     ];

@@ -13,6 +13,11 @@ pub(crate) trait Model: fmt::Debug + Send + 'static {
     /// Answers a class or vendor request; `data` is what came with it. None is a stall.
     fn request(&mut self, setup: Setup, data: &[u8]) -> Option<Vec<u8>>;
 
+    /// Whether it takes nothing now that is sent to an endpoint: the host has to wait.
+    fn is_full(&self) -> bool {
+        false
+    }
+
     /// Takes what was sent to an endpoint. None is a stall.
     fn output(&mut self, data: &[u8]) -> Option<()>;
 
@@ -159,6 +164,11 @@ impl<M: Model> Device<M> {
             }
             None => Reply::Stall,
         }
+    }
+
+    /// See [`Model::is_full`].
+    pub(crate) fn is_full(&self) -> bool {
+        self.state().model.is_full()
     }
 
     /// See [`Model::output`].

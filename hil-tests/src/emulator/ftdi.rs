@@ -27,6 +27,8 @@ pub(crate) struct Ftdi {
     to_host: VecDeque<u8>,
     /// What goes out at its transmit pin.
     from_host: mpsc::UnboundedSender<Vec<u8>>,
+    /// The device at the other end has said stop.
+    is_stopped: bool,
     lines: u8,
     /// The lines as the host knows them.
     told: Option<u8>,
@@ -44,6 +46,7 @@ impl Ftdi {
             },
             to_host: VecDeque::new(),
             from_host,
+            is_stopped: false,
             lines: 0x01,
             told: None,
         };
@@ -53,6 +56,11 @@ impl Ftdi {
     /// Sends bytes to the host, as the device on the line does.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.to_host.extend(bytes);
+    }
+
+    /// From now on the device at the other end takes nothing, or everything again.
+    pub(crate) const fn stop(&mut self, stop: bool) {
+        self.is_stopped = stop;
     }
 
     /// DTR and RTS; they are wired back to DSR and carrier detect, and to CTS.
@@ -86,6 +94,10 @@ impl Model for Ftdi {
             (0xc0, _) => Some(vec![0; setup.length.into()]),
             _ => None,
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.is_stopped
     }
 
     fn output(&mut self, data: &[u8]) -> Option<()> {

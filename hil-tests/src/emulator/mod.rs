@@ -8,7 +8,7 @@
 //!                └─► muxed: the card, and who has it ──► Board: a Banana Pi that may boot from it
 //!
 //! shelly, tasmota, pdu ──► Wire: the network, which can garble what they say
-//! gadget: a reader by the kernel itself   disk: cards without one, and with a bad block   gpio: lines
+//! gadget: a reader by the kernel itself   disk: cards without one, and worn ones   gpio: lines
 //! ```
 
 mod board;
@@ -33,14 +33,14 @@ mod ykush;
 
 pub(crate) use self::board::{Board, FIRMWARE_AT, firmware};
 pub(crate) use self::device::{Device, Model, Mood};
-pub(crate) use self::disk::{FuseWithBadBlock, Loop, map_with_bad_block};
+pub(crate) use self::disk::{FuseWithBadBlock, Loop, Worn, map_worn};
 pub(crate) use self::expander::{Expander, Generation};
 pub(crate) use self::ftdi::Ftdi;
 pub(crate) use self::gadget::Reader;
 pub(crate) use self::gpio::Chip;
 pub(crate) use self::hub::Hub;
 pub(crate) use self::mass_storage::MassStorage;
-pub(crate) use self::muxed::{MuxedCard, Side};
+pub(crate) use self::muxed::{Defect, MuxedCard, Side};
 pub(crate) use self::pdu::pdu;
 pub(crate) use self::scsi::Slot;
 pub(crate) use self::sdwire::SdWire;

@@ -18,11 +18,25 @@ pub(crate) enum Side {
     Nobody,
 }
 
+/// How a card breaks that is being written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Defect {
+    /// It becomes as small as this, in sectors.
+    Shrinks(u32),
+    /// It can only be read from now on, as cards do that are worn out.
+    Locks,
+    /// It takes what comes after this sector, and keeps nothing of it: it is smaller than it says.
+    IsCounterfeit(u64),
+}
+
 /// A card, which is a file, and the mux around it.
 #[derive(Debug)]
 pub(crate) struct MuxedCard {
     file: File,
     sectors: u32,
+    defect: Mutex<Option<Defect>>,
+    /// Whether it was written since it has the defect.
+    is_broken: AtomicBool,
     side: watch::Sender<Side>,
     /// The mux takes commands, and does not move.
     is_stuck: AtomicBool,
@@ -46,6 +60,8 @@ impl MuxedCard {
         Ok(Self {
             file,
             sectors,
+            defect: Mutex::default(),
+            is_broken: AtomicBool::default(),
             side,
             is_stuck: AtomicBool::default(),
             is_busy: AtomicBool::default(),
@@ -53,8 +69,29 @@ impl MuxedCard {
         })
     }
 
-    pub(crate) const fn sectors(&self) -> u32 {
-        self.sectors
+    /// Its size.
+    pub(crate) fn sectors(&self) -> u32 {
+        match self.defect() {
+            Some(Defect::Shrinks(sectors)) if self.is_broken.load(Ordering::Relaxed) => sectors,
+            Some(Defect::Shrinks(_) | Defect::Locks | Defect::IsCounterfeit(_)) | None => {
+                self.sectors
+            }
+        }
+    }
+
+    /// Whether nothing can be written to it any more.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.defect() == Some(Defect::Locks) && self.is_broken.load(Ordering::Relaxed)
+    }
+
+    /// From now on it breaks like this as soon as somebody writes to it, or is new.
+    pub(crate) fn break_when_written(&self, defect: Option<Defect>) {
+        self.is_broken.store(false, Ordering::Relaxed);
+        *self.defect.lock().unwrap_or_else(PoisonError::into_inner) = defect;
+    }
+
+    fn defect(&self) -> Option<Defect> {
+        *self.defect.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Who has it, and will have.
@@ -107,6 +144,12 @@ impl MuxedCard {
     }
 
     pub(crate) fn write(&self, sector: u64, data: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(data, sector * SECTOR)
+        self.is_broken.store(true, Ordering::Relaxed);
+        match self.defect() {
+            Some(Defect::IsCounterfeit(end)) if sector >= end => Ok(()),
+            Some(Defect::Shrinks(_) | Defect::Locks | Defect::IsCounterfeit(_)) | None => {
+                self.file.write_all_at(data, sector * SECTOR)
+            }
+        }
     }
 }

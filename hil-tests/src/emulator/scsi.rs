@@ -21,6 +21,7 @@ impl Sense {
     const UNKNOWN_COMMAND: Self = Self(5, 0x20);
     const OUT_OF_RANGE: Self = Self(5, 0x21);
     const INVALID_FIELD: Self = Self(5, 0x24);
+    const WRITE_PROTECTED: Self = Self(7, 0x27);
     const CHANGED: Self = Self(6, 0x28);
 
     fn bytes(self) -> Vec<u8> {
@@ -90,8 +91,8 @@ impl Slot {
         }
         match command[0] {
             TEST_UNIT_READY | START_STOP | PREVENT_REMOVAL | SYNCHRONIZE_CACHE => Ok(Vec::new()),
-            // Nothing special: writable, and without a cache of its own.
-            MODE_SENSE_6 => Ok(vec![3, 0, 0, 0]),
+            // Whether it is locked; it has no cache of its own.
+            MODE_SENSE_6 => Ok(vec![3, 0, if self.card.is_locked() { 0x80 } else { 0 }, 0]),
             READ_CAPACITY => {
                 let last = self.card.sectors() - 1;
                 Ok([last.to_be_bytes(), 512_u32.to_be_bytes()].concat())
@@ -100,6 +101,7 @@ impl Slot {
                 let (sector, count) = self.range(command)?;
                 self.card.read(sector, count).map_err(|_| Sense::READ_ERROR)
             }
+            WRITE_10 if self.card.is_locked() => Err(Sense::WRITE_PROTECTED),
             WRITE_10 => {
                 let (sector, count) = self.range(command)?;
                 let data = data.get(..count).ok_or(Sense::INVALID_FIELD)?;

@@ -4,6 +4,7 @@
 //! (`Documentation/usb/usbip_protocol.rst`), which carries every transfer as it is. Closing the
 //! other end is pulling the cable.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
@@ -95,6 +96,7 @@ async fn serve<M: Model>(
 ) {
     let mut waiting = Vec::new();
     let mut unanswered = Vec::new();
+    let mut sent = VecDeque::new();
     loop {
         let request = tokio::select! {
             request = requests.recv() => match request {
@@ -115,20 +117,24 @@ async fn serve<M: Model>(
                     Reply::Silence => unanswered.push(id),
                 }
             }
-            Some(Request::Output { id, data }) => {
-                let status = if device.output(&data).is_some() { 0 } else { EPIPE };
-                replies.push(done(id, status, data.len(), &[]));
-            }
+            Some(Request::Output { id, data }) => sent.push_back((id, data)),
             Some(Request::Input { id, length }) => waiting.push((id, length)),
             Some(Request::Forget { id, forgotten }) => {
-                let before = waiting.len() + unanswered.len();
+                let before = waiting.len() + unanswered.len() + sent.len();
                 waiting.retain(|&(id, _)| id != forgotten);
                 unanswered.retain(|&id| id != forgotten);
+                sent.retain(|&(id, _)| id != forgotten);
                 // What is done already can't be forgotten.
-                let was_there = waiting.len() + unanswered.len() < before;
+                let was_there = waiting.len() + unanswered.len() + sent.len() < before;
                 replies.push(reply(4, id, if was_there { ECONNRESET } else { 0 }, 0, &[]));
             }
             None => {}
+        }
+        while !device.is_full()
+            && let Some((id, data)) = sent.pop_front()
+        {
+            let status = if device.output(&data).is_some() { 0 } else { EPIPE };
+            replies.push(done(id, status, data.len(), &[]));
         }
         while let Some(&(id, length)) = waiting.first()
             && let Some(data) = device.input(length)

@@ -6,7 +6,7 @@ use super::cases;
 use super::storage::{TRUNCATED, random, truncated};
 use crate::benches::devices::Card;
 use crate::benches::rig::Rig;
-use crate::emulator::Side;
+use crate::emulator::{Defect, Side};
 use crate::subject::Exporter;
 
 cases![
@@ -15,9 +15,13 @@ cases![
     a_failed_flash_gives_the_card_back: Mux;
     a_mux_that_is_stuck_is_an_error: Mux, BreakMux;
     a_mux_that_is_pulled_is_an_error: Mux, BreakMux;
+    a_card_that_shrinks_is_an_error: Mux, BreakMux;
+    a_card_that_locks_itself_is_an_error: Mux, BreakMux;
+    a_counterfeit_card_is_an_error: Mux, BreakMux;
 ];
 
 const MIB: usize = 1 << 20;
+const MIB_OF_SECTORS: u32 = 2048;
 
 /// What the mux says that it did has happened.
 fn is_with(card: Option<&Card>, side: Side) -> Result<()> {
@@ -95,6 +99,36 @@ async fn a_mux_that_is_stuck_is_an_error(rig: &Rig) -> Result<()> {
         card.must_be_with(Side::Dut)?;
         ensure!(card.content(MIB)? == vec![0; MIB], "{name}: the card was written");
         card.get_stuck(false)?;
+        flashes(rig, &exporter, name, Some(card)).await?;
+    }
+    Ok(())
+}
+
+async fn a_card_that_shrinks_is_an_error(rig: &Rig) -> Result<()> {
+    breaks(rig, Defect::Shrinks(MIB_OF_SECTORS)).await
+}
+
+async fn a_card_that_locks_itself_is_an_error(rig: &Rig) -> Result<()> {
+    breaks(rig, Defect::Locks).await
+}
+
+/// It takes everything, and has only its first megabyte afterwards.
+async fn a_counterfeit_card_is_an_error(rig: &Rig) -> Result<()> {
+    breaks(rig, Defect::IsCounterfeit(MIB_OF_SECTORS.into())).await
+}
+
+/// The card breaks while it is written: that is an error, the DUT has it again, and a new card works.
+async fn breaks(rig: &Rig, defect: Defect) -> Result<()> {
+    let exporter = rig.exporter().await?;
+    rig.bench().write("image", random(6 * MIB)?)?;
+    for (name, _) in rig.muxes() {
+        let card = rig.card_of(name)?;
+        card.break_when_written(Some(defect))?;
+        let flashed = exporter.client().own_j(&[name, "flash", "image"]).await?;
+        let failed = flashed.with_code(1).with_context(|| name.to_owned())?;
+        ensure!(!failed.stderr().is_empty(), "{name}: nothing says why it failed");
+        card.must_be_with(Side::Dut)?;
+        card.break_when_written(None)?;
         flashes(rig, &exporter, name, Some(card)).await?;
     }
     Ok(())

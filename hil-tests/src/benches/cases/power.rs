@@ -1,5 +1,7 @@
 //! A power switch: whether it does what it is told, and says so only then.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 
@@ -15,6 +17,7 @@ cases![
     leaves_its_neighbour_alone: Power, Neighbour;
     shares_its_hub_with_another_exporter: Power, Neighbour, UnplugHub;
     survives_an_unplugged_hub: Power, UnplugHub;
+    survives_a_loose_plug: Power, UnplugHub;
     says_that_the_hub_is_missing: Power, UnplugHub;
     garbage_is_an_error: Power, Misbehave;
     half_a_report_is_an_error: Power, Misbehave;
@@ -119,6 +122,23 @@ async fn survives_an_unplugged_hub(rig: &Rig) -> Result<()> {
     call.ends().await?.ok()?;
     hub.must_have([true, true, true])?;
     switch(exporter.client(), "power", "off").await
+}
+
+/// It comes and goes while it is looked for, found and opened: every time it stays a little longer.
+async fn survives_a_loose_plug(rig: &Rig) -> Result<()> {
+    let exporter = rig.exporter().await?;
+    let hub = rig.hub()?;
+    switch(exporter.client(), "power", "on").await?;
+    hub.unplug().await?;
+    let call = exporter.client().start_own_j(&["power", "off"])?;
+    for round in 0..12 {
+        hub.plug_in()?;
+        tokio::time::sleep(round * Duration::from_millis(5)).await;
+        hub.unplug().await?;
+    }
+    hub.plug_in()?;
+    call.ends().await?.ok()?;
+    hub.must_have([false, true, true])
 }
 
 async fn says_that_the_hub_is_missing(rig: &Rig) -> Result<()> {

@@ -12,8 +12,8 @@ use super::host::{Host, OnUsb};
 use crate::bench::{Bench, POLL};
 use crate::benches::description::{self, Holder, Place};
 use crate::emulator::{
-    Expander, FuseWithBadBlock, Generation, Loop, MassStorage, MuxedCard, Reader, SdWire, Side,
-    Slot as ScsiSlot, map_with_bad_block,
+    Defect, Expander, FuseWithBadBlock, Generation, Loop, MassStorage, MuxedCard, Reader, SdWire,
+    Side, Slot as ScsiSlot, Worn, map_worn,
 };
 use crate::process::patiently;
 
@@ -23,7 +23,7 @@ pub(crate) struct Card {
     file: PathBuf,
     size: u64,
     slot: Slot,
-    /// Where the card is seen with a bad block, as a link.
+    /// Where the card is seen as a worn one, as a link.
     worn: PathBuf,
     view: Mutex<Option<FuseWithBadBlock>>,
 }
@@ -159,17 +159,17 @@ impl Card {
         .context("the card is not in a reader alone")
     }
 
-    /// The block at this offset can't be written any more by who has the card as `worn`.
-    pub(crate) async fn wear_out(&self, at: u64) -> Result<()> {
+    /// From now on it is as worn as this for who has it as `worn`.
+    pub(crate) async fn wear_out(&self, worn: Worn) -> Result<()> {
         let link = |device: &str| symlink(device, &self.worn).context("linking to the worn card");
         match &self.slot {
             Slot::Reader(_) | Slot::SdWire { .. } | Slot::UsbSdMux { .. } => {
-                let mapped = map_with_bad_block(&self.file, self.size, at)?;
+                let mapped = map_worn(&self.file, self.size, worn)?;
                 link(&mapped.display().to_string())
             }
             Slot::Loop(_) => {
                 let mount = self.file.with_extension("view");
-                let view = FuseWithBadBlock::new(&self.file, &mount, self.size, at).await?;
+                let view = FuseWithBadBlock::new(&self.file, &mount, self.size, worn).await?;
                 link(view.device()?)?;
                 *self.view.lock().unwrap_or_else(PoisonError::into_inner) = Some(view);
                 Ok(())
@@ -200,6 +200,12 @@ impl Card {
     /// From now on the mux takes every command and switches nothing, or it switches again.
     pub(crate) fn get_stuck(&self, stuck: bool) -> Result<()> {
         self.muxed()?.get_stuck(stuck);
+        Ok(())
+    }
+
+    /// From now on the card breaks like this as soon as somebody writes to it, or is new.
+    pub(crate) fn break_when_written(&self, defect: Option<Defect>) -> Result<()> {
+        self.muxed()?.break_when_written(defect);
         Ok(())
     }
 

@@ -70,6 +70,12 @@ impl Console {
         self.on_usb()?.unplug().await
     }
 
+    /// From now on the device at its other end takes nothing, or everything again.
+    pub(crate) fn stop(&self, stop: bool) -> Result<()> {
+        self.on_usb()?.device.with(|ftdi| ftdi.stop(stop));
+        Ok(())
+    }
+
     fn on_usb(&self) -> Result<&OnUsb<Ftdi>> {
         match self {
             Self::Adapter(OnUsbConsole(adapter)) => Some(adapter),
