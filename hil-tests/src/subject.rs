@@ -173,7 +173,9 @@ impl<'b> Start<'b> {
     /// Starts it, and does not wait for anything.
     pub(crate) fn launch(self) -> Result<Exporter<'b>> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
-        let config = self.bench.write("exporter.yaml", &self.config)?;
+        // Each has a file of its own: one that changes may be read again.
+        let config = format!("exporter-{}.yaml", address.port());
+        let config = self.bench.write(&config, &self.config)?;
         let mut command = command(self.bench)?;
         if let Some(state) = &self.state {
             command.env("STATE_DIRECTORY", state);

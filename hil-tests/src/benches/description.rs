@@ -29,13 +29,26 @@ pub(crate) struct Content {
     /// What a board on it boots.
     #[serde(default)]
     pub(crate) board: Option<BoardContent>,
+    /// The drivers that are power switches, and tell their position.
+    #[serde(default = "usual_switches")]
+    pub(crate) switches: Vec<String>,
+    /// Those of them that keep it only as long as an exporter holds them, as many lines of GPIO do.
+    #[serde(default)]
+    pub(crate) held: Vec<String>,
+    /// The drivers that are storages behind a mux.
+    #[serde(default)]
+    pub(crate) muxes: Vec<String>,
     pub(crate) can: BTreeSet<Ability>,
     /// What it can't, and why.
     #[serde(default)]
     pub(crate) cannot: BTreeMap<Ability, String>,
-    /// The exporter's configuration without its head. `{console}` and `{card}` stand for
-    /// the emulated devices.
+    /// The exporter's configuration without its head. `{console}` and the names of emulated cards and
+    /// switches stand for where those are.
     pub(crate) exporter: String,
+}
+
+fn usual_switches() -> Vec<String> {
+    vec!["power".into()]
 }
 
 /// Where an exporter runs, and with it what its devices are made of.
@@ -58,8 +71,12 @@ pub(crate) struct Devices {
     pub(crate) hub: Option<Serial>,
     /// A serial port.
     pub(crate) console: Option<Console>,
-    /// A card in a reader.
-    pub(crate) card: Option<Card>,
+    /// Cards, by the names of their drivers.
+    #[serde(default)]
+    pub(crate) cards: BTreeMap<String, Card>,
+    /// Power switches, by the names of their drivers.
+    #[serde(default)]
+    pub(crate) switches: BTreeMap<String, Switch>,
 }
 
 /// A device that is known by its serial number.
@@ -91,9 +108,46 @@ pub(crate) enum FarEnd {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Card {
+    /// What it is in.
+    #[serde(rename = "in")]
+    pub(crate) holder: Holder,
     pub(crate) serial: String,
     /// In bytes.
     pub(crate) size: u64,
+}
+
+/// What a card is in.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Holder {
+    /// A reader that nothing takes it from; on a host without readers, a loop device.
+    Reader,
+    /// An SDWire.
+    Sdwire,
+    /// A USB-SD-Mux.
+    UsbSdMux,
+    /// A USB-SD-Mux FAST.
+    UsbSdMuxFast,
+}
+
+/// A power switch.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "is", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Switch {
+    /// A port of the YKUSH that is the bench's hub.
+    Hub { port: usize },
+    /// An output of a YKUSH3; the fourth is the one of 5 volts.
+    Ykush3 { serial: String, output: usize },
+    /// A port of a hub that switches each by itself.
+    UsbHub { serial: String, port: u8 },
+    /// A line of a GPIO chip.
+    Gpio,
+    /// A Shelly, by HTTP.
+    Shelly,
+    /// A plug with Tasmota, by MQTT.
+    Tasmota,
+    /// A power distribution unit, by SNMP.
+    Pdu,
 }
 
 /// A board that boots from the card.
@@ -116,22 +170,32 @@ pub(crate) enum Ability {
     Neighbour,
     /// The hub can be pulled out and plugged in.
     UnplugHub,
-    /// The hub can answer nonsense, or nothing.
+    /// The switches can answer nonsense, or nothing.
     Misbehave,
+    /// `port` is a port of a hub that the reader of `storage` is plugged in to.
+    PoweredReader,
     /// `serial` is a console of which what is sent comes back.
     Echo,
     /// The console's adapter can be pulled out and plugged in.
     UnplugConsole,
-    /// `storage` may be overwritten, and has a mux.
+    /// `storage` may be overwritten.
     Storage,
+    /// The storages in `muxes` may be overwritten.
+    Mux,
+    /// The muxes can be pulled out and get stuck, and their cards can break.
+    BreakMux,
     /// What is on the card can be seen without the exporter.
     SeeCard,
     /// The card can be pulled out while it is written.
     PullCard,
-    /// `worn` is a card with a block that can't be written.
+    /// `worn` is a card with a block that can't be written, or can't be read.
     BadBlock,
     /// The card can be locked.
     ReadOnly,
+    /// `worn` is a card that can forget what is written to it.
+    Forget,
+    /// The far end of the console can stop to take what is sent.
+    Stall,
     /// A board boots from `storage`, is powered by `power` and speaks on `serial`.
     Board,
 }
@@ -166,18 +230,23 @@ impl Description {
 mod tests {
     use super::*;
 
-    const ABILITIES: [Ability; 12] = [
+    const ABILITIES: [Ability; 17] = [
         Ability::Power,
         Ability::Neighbour,
         Ability::UnplugHub,
         Ability::Misbehave,
+        Ability::PoweredReader,
         Ability::Echo,
         Ability::UnplugConsole,
         Ability::Storage,
+        Ability::Mux,
+        Ability::BreakMux,
         Ability::SeeCard,
         Ability::PullCard,
         Ability::BadBlock,
         Ability::ReadOnly,
+        Ability::Forget,
+        Ability::Stall,
         Ability::Board,
     ];
 

@@ -157,7 +157,7 @@ fn inside(name: &str, benches: Vec<Description>, prepared: &Prepared) -> Result<
 fn here(bench: &Arc<Description>, case: &Case, prepared: &Prepared) -> Result<()> {
     let runtime = Runtime::new().context("starting the runtime")?;
     runtime.block_on(async {
-        let mut rig = Rig::set_up(Arc::clone(bench), prepared.clone()).await?;
+        let mut rig = Rig::set_up(Arc::clone(bench), prepared.clone(), case.needs).await?;
         let outcome = (case.run)(&rig).await;
         let outcome = outcome.and(rig.emulators_are_well());
         outcome.with_context(|| rig.report())

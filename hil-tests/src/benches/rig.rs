@@ -1,14 +1,16 @@
 //! A bench that is set up for one case.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::description::{Description, FarEnd, Place};
-use super::devices::{Card, Console, Hub};
+use super::description::{Ability, Description, FarEnd, Place};
+use super::devices::{Card, Console, Host, Hub, Outlet};
 use crate::bench::Bench;
 use crate::emulator::{Board, Device, FIRMWARE_AT, Ftdi, firmware};
 use crate::prepared::{Prepared, cache};
@@ -19,38 +21,59 @@ use crate::subject::{Exporter, Start, Subject};
 pub(crate) struct Rig {
     description: Arc<Description>,
     bench: Bench,
+    host: Arc<Host>,
     hub: Option<Hub>,
     console: Option<Console>,
-    card: Option<Card>,
+    /// By the names of their drivers.
+    cards: BTreeMap<String, Card>,
+    outlets: BTreeMap<String, Outlet>,
     /// What plays the far ends of the devices.
     emulators: JoinSet<Result<()>>,
 }
 
+/// The driver of the card that a board boots from.
+const STORAGE: &str = "storage";
+
 impl Rig {
-    /// Brings up what the bench has.
-    pub(crate) async fn set_up(description: Arc<Description>, prepared: Prepared) -> Result<Self> {
+    /// Brings up what the bench has. Muxes are left out that no `need` is about: in a kernel of one
+    /// processor, disks take their time.
+    pub(crate) async fn set_up(
+        description: Arc<Description>,
+        prepared: Prepared,
+        needs: &[Ability],
+    ) -> Result<Self> {
         let bench = Bench::new(Subject::Hilt, &[], prepared)?;
-        let devices = description.content.devices.clone();
+        let place = description.content.place;
+        let host = Arc::new(Host::new(place, &bench)?);
         let mut rig = Self {
             description,
             bench,
+            host,
             hub: None,
             console: None,
-            card: None,
+            cards: BTreeMap::new(),
+            outlets: BTreeMap::new(),
             emulators: JoinSet::new(),
         };
-        let place = rig.description.content.place;
+        let devices = rig.description.content.devices.clone();
         if let Some(hub) = devices.hub {
-            rig.hub = Some(Hub::new(place, &rig.bench, &hub.serial)?);
+            rig.hub = Some(Hub::new(&rig.host, &hub.serial).await?);
         }
-        if let Some(card) = devices.card {
-            rig.card = Some(Card::new(place, &rig.bench, &card)?);
+        for (name, card) in &devices.cards {
+            if name == STORAGE || needs.contains(&Ability::Mux) {
+                let card = Card::new(place, &rig.host, &rig.bench, name, card).await?;
+                rig.cards.insert(name.clone(), card);
+            }
+        }
+        for (name, switch) in &devices.switches {
+            let outlet = Outlet::new(&rig.host, rig.hub.as_ref(), name, switch).await?;
+            rig.outlets.insert(name.clone(), outlet);
         }
         match (devices.console, place) {
             (None, _) => {}
             (Some(_), Place::Sim | Place::Lab) => rig.console = Some(Console::terminal()?),
             (Some(console), Place::Kernel) => {
-                let (made, adapter, sent) = Console::adapter(&console.serial).await?;
+                let (made, adapter, sent) = Console::adapter(&rig.host, &console.serial).await?;
                 rig.console = Some(made);
                 match console.far_end {
                     FarEnd::Echo => rig.echo(adapter, sent),
@@ -75,9 +98,10 @@ impl Rig {
         console: Arc<Device<Ftdi>>,
         typed: mpsc::UnboundedReceiver<Vec<u8>>,
     ) -> Result<()> {
-        let power = self.hub()?.device().with(|hub| hub.ports());
-        let card = self.card()?.file().to_owned();
-        self.emulators.spawn(Board { power, console, typed, card }.live());
+        let power = self.hub()?.ports();
+        let (card, side) = (self.card()?.file().to_owned(), self.card()?.sides());
+        let control = self.bench.path("board");
+        self.emulators.spawn(Board { power, console, typed, card, side, control }.live());
         Ok(())
     }
 
@@ -96,9 +120,32 @@ impl Rig {
         self.console.as_ref().context("the bench has no emulated console")
     }
 
-    /// The emulated card.
+    /// The emulated card of `storage`.
     pub(crate) fn card(&self) -> Result<&Card> {
-        self.card.as_ref().context("the bench has no emulated card")
+        self.card_of(STORAGE)
+    }
+
+    /// The emulated card of a driver.
+    pub(crate) fn card_of(&self, driver: &str) -> Result<&Card> {
+        let card = self.cards.get(driver);
+        card.with_context(|| format!("the bench has no emulated card for {driver}"))
+    }
+
+    /// Whether a power switch forgets its position with the exporter.
+    pub(crate) fn forgets(&self, switch: &str) -> bool {
+        self.description.content.held.iter().any(|held| held == switch)
+    }
+
+    /// The drivers that are power switches, each with what is emulated for it.
+    pub(crate) fn switches(&self) -> impl Iterator<Item = (&str, Option<&Outlet>)> {
+        let names = self.description.content.switches.iter();
+        names.map(|name| (name.as_str(), self.outlets.get(name)))
+    }
+
+    /// The drivers that are storages behind a mux, each with what is emulated for it.
+    pub(crate) fn muxes(&self) -> impl Iterator<Item = (&str, Option<&Card>)> {
+        let names = self.description.content.muxes.iter();
+        names.map(|name| (name.as_str(), self.cards.get(name)))
     }
 
     /// Starts the bench's exporter, and waits until clients are let in.
@@ -111,28 +158,44 @@ impl Rig {
         ready(self.start_of_exporter(more)?).await
     }
 
-    /// Starts another exporter on the same bench, and waits until clients are let in.
-    pub(crate) async fn second_exporter(&self) -> Result<Exporter<'_>> {
-        ready(self.start_of_exporter("")?.state(self.bench.path("second"))).await
+    /// Starts another exporter on the same bench, which has only one of its drivers, and waits until
+    /// clients are let in.
+    pub(crate) async fn exporter_of(&self, driver: &str) -> Result<Exporter<'_>> {
+        let whole = self.placed(&self.description.content.exporter);
+        let mut whole: Value = serde_yaml::from_str(&whole).context("the exporter's drivers")?;
+        let config = json!({ driver: whole["export"][driver].take() });
+        let start = self.start(&format!("export: {config}"))?;
+        ready(start.state(self.bench.path("second"))).await
     }
 
     fn start_of_exporter(&self, more: &str) -> Result<Start<'_>> {
-        let mut config = format!("{}{more}", self.description.content.exporter);
-        let j = self.bench.prepared().built.join("j").display().to_string();
-        let worn = self.bench.path("worn").display().to_string();
-        for (mark, value) in [
-            ("{console}", self.console.as_ref().map_or("", |console| console.port())),
-            ("{card}", self.card.as_ref().map_or("", |card| card.device())),
-            ("{worn}", &worn),
-            ("{j}", &j),
-        ] {
-            config = config.replace(mark, value);
-        }
-        let mut start = Exporter::with(&self.bench, &config).state(self.bench.path("state"));
-        if let Some(testbed) = self.hub.as_ref().and_then(Hub::testbed) {
-            start = start.seeing(&preload()?, testbed.directory());
+        self.start(&self.placed(&format!("{}{more}", self.description.content.exporter)))
+    }
+
+    fn start(&self, config: &str) -> Result<Start<'_>> {
+        let mut start = Exporter::with(&self.bench, config).state(self.bench.path("state"));
+        if let Some(testbed) = self.host.testbed() {
+            start = start.seeing(&preload()?, testbed);
         }
         Ok(start)
+    }
+
+    /// A configuration with where everything is.
+    fn placed(&self, config: &str) -> String {
+        let mut config = config.to_owned();
+        let j = self.bench.prepared().built.join("j").display().to_string();
+        let worn = self.bench.path("worn").display().to_string();
+        let console = self.console.as_ref().map_or("", |console| console.path());
+        let cards = self.cards.iter().map(|(name, card)| (name.as_str(), card.device()));
+        let outlets = self.outlets.iter().map(|(name, outlet)| (name.as_str(), &*outlet.place));
+        let own = [("console", console), ("worn", &*worn), ("j", &*j)];
+        for (name, place) in own.into_iter().chain(cards).chain(outlets) {
+            config = config.replace(&format!("{{{name}}}"), place);
+            if let Some((_, port)) = place.rsplit_once(':') {
+                config = config.replace(&format!("{{{name}.port}}"), port);
+            }
+        }
+        config
     }
 
     /// The image that the bench's board boots, and what it says then.

@@ -75,7 +75,7 @@ impl Runner {
     fn start(self, arguments: &[&str], trial: Option<&str>) -> Result<()> {
         let mut command = Command::new(runner());
         // A board has a gigabyte.
-        command.args(arguments).env("KERNEL_MEMORY", "2G").env("KERNEL_TIMEOUT", "240");
+        command.args(arguments).env("KERNEL_MEMORY", "2G").env("KERNEL_TIMEOUT", "600");
         command.env("RUST_BACKTRACE", "0");
         if let Some(trial) = trial {
             command.env(TRIAL, trial);

@@ -1,7 +1,7 @@
 //! A USB device as a program plays it, whatever bus it is plugged in to.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
@@ -13,11 +13,51 @@ pub(crate) trait Model: fmt::Debug + Send + 'static {
     /// Answers a class or vendor request; `data` is what came with it. None is a stall.
     fn request(&mut self, setup: Setup, data: &[u8]) -> Option<Vec<u8>>;
 
+    /// Whether it takes nothing now that is sent to an endpoint: the host has to wait.
+    fn is_full(&self) -> bool {
+        false
+    }
+
     /// Takes what was sent to an endpoint. None is a stall.
     fn output(&mut self, data: &[u8]) -> Option<()>;
 
-    /// Gives what it has for whoever reads from its endpoint. None: nothing now.
-    fn input(&mut self) -> Option<Vec<u8>>;
+    /// Gives what it has for whoever reads from its endpoint, at most `length` bytes. None: nothing
+    /// now.
+    fn input(&mut self, length: usize) -> Option<Vec<u8>>;
+}
+
+/// How a device answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mood {
+    /// As it should.
+    Well,
+    /// It does what it is told, and says something else.
+    Garbage,
+    /// The same, and of its answer only the first byte arrives.
+    HalfReport,
+    /// It does nothing and says nothing.
+    Silent,
+}
+
+impl Mood {
+    /// What becomes of an answer.
+    pub(crate) fn spoil(self, answer: &mut Vec<u8>) {
+        match self {
+            Self::Well => {}
+            Self::Garbage => answer.iter_mut().for_each(|byte| *byte ^= 0xa5),
+            Self::HalfReport => answer.truncate(1),
+            Self::Silent => answer.clear(),
+        }
+    }
+}
+
+/// What comes of a control transfer.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Data(Vec<u8>),
+    Stall,
+    /// It never ends.
+    Silence,
 }
 
 /// What a device says about itself; chapter 9 of the USB specification.
@@ -38,42 +78,63 @@ impl Descriptors {
     }
 }
 
-/// The eight bytes that begin a control transfer, as far as a device here asks for them.
+/// The eight bytes that begin a control transfer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setup {
     /// `bmRequestType`
     pub(crate) kind: u8,
     pub(crate) request: u8,
     pub(crate) value: u16,
+    pub(crate) index: u16,
     pub(crate) length: u16,
 }
 
 impl Setup {
     /// Reads them as they are on the wire.
     pub(crate) fn parse(bytes: [u8; 8]) -> Self {
-        let [kind, request, v0, v1, _, _, l0, l1] = bytes;
+        let [kind, request, v0, v1, i0, i1, l0, l1] = bytes;
         let word = u16::from_le_bytes;
-        Self { kind, request, value: word([v0, v1]), length: word([l0, l1]) }
+        let (value, index, length) = (word([v0, v1]), word([i0, i1]), word([l0, l1]));
+        Self { kind, request, value, index, length }
     }
 }
 
 /// A device that can be plugged in, and looked at meanwhile.
 #[derive(Debug)]
 pub(crate) struct Device<M> {
-    model: Mutex<M>,
+    state: Mutex<State<M>>,
     changed: Notify,
+}
+
+#[derive(Debug)]
+struct State<M> {
+    model: M,
+    mood: Mood,
+    /// How many reports and requests of its own it has got.
+    heard: usize,
 }
 
 impl<M: Model> Device<M> {
     pub(crate) fn new(model: M) -> Self {
-        Self { model: Mutex::new(model), changed: Notify::new() }
+        let state = State { model, mood: Mood::Well, heard: 0 };
+        Self { state: Mutex::new(state), changed: Notify::new() }
     }
 
     /// Looks at the device, or does something to it; whoever waits for its data looks again.
     pub(crate) fn with<T>(&self, work: impl FnOnce(&mut M) -> T) -> T {
-        let outcome = work(&mut self.model.lock().unwrap_or_else(PoisonError::into_inner));
+        let outcome = work(&mut self.state().model);
         self.changed.notify_one();
         outcome
+    }
+
+    /// From now on it answers like this.
+    pub(crate) fn answer(&self, mood: Mood) {
+        self.state().mood = mood;
+    }
+
+    /// How many reports and requests of its own it has got so far.
+    pub(crate) fn heard(&self) -> usize {
+        self.state().heard
     }
 
     /// Waits until [`Device::with`] was called.
@@ -81,32 +142,63 @@ impl<M: Model> Device<M> {
         self.changed.notified().await;
     }
 
-    /// A control transfer; the answer has at most the length that was asked for. None is a stall.
-    pub(crate) fn control(&self, setup: Setup, data: &[u8]) -> Option<Vec<u8>> {
-        let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
-        let answer = match standard(model.descriptors(), setup) {
+    /// A control transfer; the answer has at most the length that was asked for.
+    pub(crate) fn control(&self, setup: Setup, data: &[u8]) -> Reply {
+        let mut state = self.state();
+        let answer = match standard(state.model.descriptors(), setup) {
             Some(answer) => answer,
-            None => model.request(setup, data),
+            None => {
+                state.heard += 1;
+                if state.mood == Mood::Silent {
+                    return Reply::Silence;
+                }
+                let mut answer = state.model.request(setup, data);
+                answer.iter_mut().for_each(|answer| state.mood.spoil(answer));
+                answer
+            }
         };
-        answer.map(|mut answer| {
-            answer.truncate(setup.length.into());
-            answer
-        })
+        match answer {
+            Some(mut answer) => {
+                answer.truncate(setup.length.into());
+                Reply::Data(answer)
+            }
+            None => Reply::Stall,
+        }
+    }
+
+    /// See [`Model::is_full`].
+    pub(crate) fn is_full(&self) -> bool {
+        self.state().model.is_full()
     }
 
     /// See [`Model::output`].
     pub(crate) fn output(&self, data: &[u8]) -> Option<()> {
-        self.model.lock().unwrap_or_else(PoisonError::into_inner).output(data)
+        let mut state = self.state();
+        state.heard += 1;
+        match state.mood {
+            Mood::Silent => Some(()),
+            Mood::Well | Mood::Garbage | Mood::HalfReport => state.model.output(data),
+        }
     }
 
     /// See [`Model::input`].
-    pub(crate) fn input(&self) -> Option<Vec<u8>> {
-        self.model.lock().unwrap_or_else(PoisonError::into_inner).input()
+    pub(crate) fn input(&self, length: usize) -> Option<Vec<u8>> {
+        let mut state = self.state();
+        if state.mood == Mood::Silent {
+            return None;
+        }
+        let mut answer = state.model.input(length)?;
+        state.mood.spoil(&mut answer);
+        Some(answer)
     }
 
     /// What it says about itself, copied.
     pub(crate) fn describe<T>(&self, work: impl FnOnce(&Descriptors) -> T) -> T {
-        work(self.model.lock().unwrap_or_else(PoisonError::into_inner).descriptors())
+        work(self.state().model.descriptors())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<M>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

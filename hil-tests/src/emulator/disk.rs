@@ -1,17 +1,17 @@
-//! Disks made of files: cards without a reader, and cards of which one block can't be written.
+//! Disks made of files: cards without a reader, and cards that are worn out.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use super::program;
 use crate::bench::POLL;
 use crate::prepared::cache;
 use crate::process::patiently;
 
-/// The block that fails has so many sectors of 512 bytes.
+/// The block that can't be written has so many sectors of 512 bytes.
 const BLOCK: u64 = 8;
 
 /// A loop device on a file. Dropping it removes it.
@@ -42,18 +42,42 @@ impl Drop for Loop {
     }
 }
 
-/// A view of a card through the device mapper; all of it is the card, except for the block that
-/// begins at `at` bytes, which fails. Exists until the kernel ends. Returns its node.
-pub(crate) fn map_with_bad_block(card: &Path, size: u64, at: u64) -> Result<PathBuf> {
+/// How a card is worn out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Worn {
+    /// The block that begins at so many bytes can't be written.
+    Write(u64),
+    /// It can't be read.
+    Read(u64),
+    /// What is written is accepted, and not there afterwards.
+    Forgets,
+}
+
+/// A view of a card through the device mapper, as worn as this. Exists until the kernel ends. Returns
+/// its node.
+pub(crate) fn map_worn(card: &Path, size: u64, worn: Worn) -> Result<PathBuf> {
     let card = program("losetup", &["--find", "--show", &card.display().to_string()], "")?;
-    let (at, end) = (at / 512, size / 512);
-    let after = at + BLOCK;
-    let table = format!(
-        "0 {at} linear {card} 0\n{at} {BLOCK} error\n{after} {} linear {card} {after}\n",
-        end - after
-    );
+    let end = size / 512;
+    let table = match worn {
+        Worn::Write(at) => {
+            let (at, after) = (at / 512, at / 512 + BLOCK);
+            let rest = end - after;
+            format!(
+                "0 {at} linear {card} 0\n{at} {BLOCK} error\n{after} {rest} linear {card} {after}\n"
+            )
+        }
+        Worn::Read(_) => format!("0 {end} dust {card} 0 512\n"),
+        Worn::Forgets => format!("0 {end} flakey {card} 0 0 3600 1 drop_writes\n"),
+    };
     // Nobody answers for udev in here.
-    program("env", &["DM_DISABLE_UDEV=1", "dmsetup", "create", "worn"], &table)?;
+    let mapper = |arguments: &[&str], input: &str| {
+        program("env", &[&["DM_DISABLE_UDEV=1", "dmsetup"], arguments].concat(), input)
+    };
+    mapper(&["create", "worn"], &table)?;
+    if let Worn::Read(at) = worn {
+        mapper(&["message", "worn", "0", "addbadblock", &(at / 512).to_string()], "")?;
+        mapper(&["message", "worn", "0", "enable"], "")?;
+    }
     Ok("/dev/mapper/worn".into())
 }
 
@@ -66,10 +90,19 @@ pub(crate) struct FuseWithBadBlock {
 
 impl FuseWithBadBlock {
     /// `mount` is where the view appears as a file.
-    pub(crate) async fn new(card: &Path, mount: &Path, size: u64, at: u64) -> Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// It has no way to forget.
+    pub(crate) async fn new(card: &Path, mount: &Path, size: u64, worn: Worn) -> Result<Self> {
+        let (kind, at) = match worn {
+            Worn::Write(at) => ("write", at),
+            Worn::Read(at) => ("read", at),
+            Worn::Forgets => bail!("no view of a file system forgets what is written"),
+        };
         File::create(mount).context("making a place for the view")?;
         let error = format!(
-            r#"{{"event": "none", "iotype": "write", "errno": 5, "sector": {}, "once": false}}"#,
+            r#"{{"event": "none", "iotype": "{kind}", "errno": 5, "sector": {}, "once": false}}"#,
             at / 512
         );
         let storage = Command::new(storage_daemon()?)

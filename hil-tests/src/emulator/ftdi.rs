@@ -27,6 +27,8 @@ pub(crate) struct Ftdi {
     to_host: VecDeque<u8>,
     /// What goes out at its transmit pin.
     from_host: mpsc::UnboundedSender<Vec<u8>>,
+    /// The device at the other end has said stop.
+    is_stopped: bool,
     lines: u8,
     /// The lines as the host knows them.
     told: Option<u8>,
@@ -44,6 +46,7 @@ impl Ftdi {
             },
             to_host: VecDeque::new(),
             from_host,
+            is_stopped: false,
             lines: 0x01,
             told: None,
         };
@@ -53,6 +56,11 @@ impl Ftdi {
     /// Sends bytes to the host, as the device on the line does.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.to_host.extend(bytes);
+    }
+
+    /// From now on the device at the other end takes nothing, or everything again.
+    pub(crate) const fn stop(&mut self, stop: bool) {
+        self.is_stopped = stop;
     }
 
     /// DTR and RTS; they are wired back to DSR and carrier detect, and to CTS.
@@ -88,13 +96,17 @@ impl Model for Ftdi {
         }
     }
 
+    fn is_full(&self) -> bool {
+        self.is_stopped
+    }
+
     fn output(&mut self, data: &[u8]) -> Option<()> {
         // A line that leads nowhere takes everything, too.
         self.from_host.send(data.to_vec()).ok();
         Some(())
     }
 
-    fn input(&mut self) -> Option<Vec<u8>> {
+    fn input(&mut self, _: usize) -> Option<Vec<u8>> {
         if self.to_host.is_empty() && self.told == Some(self.lines) {
             return None;
         }

@@ -2,30 +2,54 @@
 //! misbehave.
 //!
 //! ```text
-//! Ykush ┐            ┌ usbip:      a port of the kernel's virtual host controller
-//! Ftdi  ┴─► Device ──┴ usbdevfs:   the tree and the device nodes that umockdev shows to one program
+//! Ykush, Hub, Ftdi          ┐            ┌ usbip:    a port of the kernel's virtual host controller
+//! SdWire, MassStorage ─ scsi ┴─► Device ─┴ usbdevfs: what umockdev shows to one program
+//!                │        └ expander: the switch of a USB-SD-Mux
+//!                └─► muxed: the card, and who has it ──► Board: a Banana Pi that may boot from it
 //!
-//! Reader: a card reader as a USB gadget        disk: cards without a reader, and with a bad block
-//! Board:  a Banana Pi, as far as its firmware can tell
+//! shelly, tasmota, pdu ──► Wire: the network, which can garble what they say
+//! gadget: a reader by the kernel itself   disk: cards without one, and worn ones   gpio: lines
 //! ```
 
 mod board;
 mod device;
 mod disk;
+mod expander;
 mod ftdi;
-mod reader;
+mod gadget;
+mod gpio;
+mod hub;
+mod mass_storage;
+mod muxed;
+mod pdu;
+mod scsi;
+mod sdwire;
+mod shelly;
+mod tasmota;
 mod usbdevfs;
 mod usbip;
+mod wire;
 mod ykush;
 
 pub(crate) use self::board::{Board, FIRMWARE_AT, firmware};
-pub(crate) use self::device::Device;
-pub(crate) use self::disk::{FuseWithBadBlock, Loop, map_with_bad_block};
+pub(crate) use self::device::{Device, Model, Mood};
+pub(crate) use self::disk::{FuseWithBadBlock, Loop, Worn, map_worn};
+pub(crate) use self::expander::{Expander, Generation};
 pub(crate) use self::ftdi::Ftdi;
-pub(crate) use self::reader::Reader;
+pub(crate) use self::gadget::Reader;
+pub(crate) use self::gpio::Chip;
+pub(crate) use self::hub::Hub;
+pub(crate) use self::mass_storage::MassStorage;
+pub(crate) use self::muxed::{Defect, MuxedCard, Side};
+pub(crate) use self::pdu::pdu;
+pub(crate) use self::scsi::Slot;
+pub(crate) use self::sdwire::SdWire;
+pub(crate) use self::shelly::shelly;
+pub(crate) use self::tasmota::tasmota;
 pub(crate) use self::usbdevfs::{Shown, Testbed};
 pub(crate) use self::usbip::{Plugged, plug};
-pub(crate) use self::ykush::{Mood, Ykush};
+pub(crate) use self::wire::Wire;
+pub(crate) use self::ykush::{Board as YkushBoard, Ports, Ykush};
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};

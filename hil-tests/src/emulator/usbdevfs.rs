@@ -19,7 +19,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::device::{Device, Model, Setup};
+use super::device::{Device, Model, Reply, Setup};
+use super::hub::{HUB_CLASS, HUB_PORTS};
 
 /// The bus that devices are on.
 const BUS: u8 = 1;
@@ -103,8 +104,8 @@ impl Testbed {
 fn list<M: Model>(entry: &Path, address: u8, device: &Device<M>) -> std::io::Result<()> {
     let (vendor, product) = device.describe(|said| said.vendor_and_product());
     let strings = device.describe(|said| said.strings.clone());
+    let class = device.describe(|said| said.device[4]);
     let descriptors = device.describe(|said| [&said.device, said.configuration].concat());
-    let (class, version) = device.describe(|said| (said.device[4], said.device[3]));
     let [manufacturer, name, serial] = strings;
     let made = entry.with_extension("new");
     fs::create_dir(&made)?;
@@ -113,9 +114,8 @@ fn list<M: Model>(entry: &Path, address: u8, device: &Device<M>) -> std::io::Res
         ("busnum", BUS.to_string()),
         ("devnum", address.to_string()),
         ("speed", "12".to_owned()),
-        ("version", format!("{version:2x}.00")),
+        ("version", " 2.00".to_owned()),
         ("bDeviceClass", format!("{class:02x}")),
-        ("maxchild", "0".to_owned()),
         ("bConfigurationValue", "1".to_owned()),
         ("idVendor", format!("{vendor:04x}")),
         ("idProduct", format!("{product:04x}")),
@@ -124,6 +124,9 @@ fn list<M: Model>(entry: &Path, address: u8, device: &Device<M>) -> std::io::Res
         ("serial", serial),
     ] {
         fs::write(made.join(attribute), format!("{value}\n"))?;
+    }
+    if class == HUB_CLASS {
+        fs::write(made.join("maxchild"), format!("{HUB_PORTS}\n"))?;
     }
     fs::rename(made, entry)
 }
@@ -151,6 +154,7 @@ async fn accept<M: Model>(
                         interface: claimed,
                         claim: None,
                         pending: Vec::new(),
+                        unanswered: Vec::new(),
                         done: Vec::new(),
                     };
                     // It ends when the program closes the device.
@@ -225,6 +229,8 @@ struct OpenFile<M> {
     claim: Option<tokio::sync::OwnedMutexGuard<()>>,
     /// Transfers that wait for the device.
     pending: Vec<Transfer>,
+    /// Transfers that the device never ends.
+    unanswered: Vec<Transfer>,
     /// Transfers that the program has not been told about.
     done: Vec<Done>,
 }
@@ -307,8 +313,10 @@ impl<M: Model> OpenFile<M> {
         let transfer = Transfer { urb, buffer, length: usize::try_from(length).unwrap_or(0) };
         if kind == CONTROL {
             let data = self.program.read(buffer, length).await?;
-            let done = self.control(transfer, &data);
-            self.done.push(done);
+            match self.control(transfer, &data) {
+                Some(done) => self.done.push(done),
+                None => self.unanswered.push(transfer),
+            }
         } else if endpoint & 0x80 != 0 {
             self.pending.push(transfer);
         } else if self.claim.is_none() {
@@ -322,38 +330,44 @@ impl<M: Model> OpenFile<M> {
     }
 
     /// A control transfer begins with its setup in the buffer, and goes on with its data.
-    fn control(&self, transfer: Transfer, buffer: &[u8]) -> Done {
+    /// None if it is never answered.
+    fn control(&self, transfer: Transfer, buffer: &[u8]) -> Option<Done> {
+        let failed = |error| Done { transfer, outcome: Err(error), data: Vec::new() };
         let Some((setup, data)) = buffer.split_first_chunk::<8>() else {
-            return Done { transfer, outcome: Err(Errno::EINVAL), data: Vec::new() };
+            return Some(failed(Errno::EINVAL));
         };
         let setup = Setup::parse(*setup);
-        let transfer = Transfer { buffer: transfer.buffer + 8, ..transfer };
         match self.device.control(setup, data) {
-            Some(answer) => Done {
-                transfer,
+            Reply::Data(answer) => Some(Done {
+                transfer: Transfer { buffer: transfer.buffer + 8, ..transfer },
                 outcome: Ok(answer.len().max(data.len() * usize::from(setup.kind & 0x80 == 0))),
                 data: answer,
-            },
-            None => Done { transfer, outcome: Err(Errno::EPIPE), data: Vec::new() },
+            }),
+            Reply::Stall => Some(failed(Errno::EPIPE)),
+            Reply::Silence => None,
         }
     }
 
     fn discard(&mut self, urb: u64) -> Outcome {
-        let place = self.pending.iter().position(|transfer| transfer.urb == urb);
-        let transfer = self.pending.remove(place.ok_or(Errno::EINVAL)?);
+        let lists = [&mut self.pending, &mut self.unanswered];
+        let transfer = lists.into_iter().find_map(|list| {
+            let place = list.iter().position(|transfer| transfer.urb == urb)?;
+            Some(list.remove(place))
+        });
+        let transfer = transfer.ok_or(Errno::EINVAL)?;
         self.done.push(Done { transfer, outcome: Err(Errno::ENOENT), data: Vec::new() });
         Ok(0)
     }
 
     async fn reap(&mut self, pointer: u64) -> std::io::Result<Outcome> {
         let gone = *self.gone.borrow();
-        while gone && let Some(transfer) = self.pending.pop() {
+        while gone && let Some(transfer) = self.pending.pop().or_else(|| self.unanswered.pop()) {
             self.done.push(Done { transfer, outcome: Err(Errno::ENODEV), data: Vec::new() });
         }
-        while !self.pending.is_empty()
-            && let Some(mut data) = self.device.input()
+        while let Some(&transfer) = self.pending.first()
+            && let Some(mut data) = self.device.input(transfer.length)
         {
-            let transfer = self.pending.remove(0);
+            self.pending.remove(0);
             data.truncate(transfer.length);
             self.done.push(Done { transfer, outcome: Ok(data.len()), data });
         }

@@ -4,6 +4,7 @@
 //! (`Documentation/usb/usbip_protocol.rst`), which carries every transfer as it is. Closing the
 //! other end is pulling the cable.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::device::{Device, Model, Setup};
+use super::device::{Device, Model, Reply, Setup};
 
 const ATTACH: &str = "/sys/devices/platform/vhci_hcd.0/attach";
 
@@ -53,7 +54,7 @@ pub(crate) fn plug<M: Model>(port: u8, device: &Arc<Device<M>>) -> Result<Plugge
 enum Request {
     Control { id: u32, setup: [u8; 8], data: Vec<u8>, reads: bool },
     Output { id: u32, data: Vec<u8> },
-    Input { id: u32 },
+    Input { id: u32, length: usize },
     Forget { id: u32, forgotten: u32 },
 }
 
@@ -76,14 +77,14 @@ async fn receive(stream: &mut OwnedReadHalf) -> std::io::Result<Request> {
     if word(0) == UNLINK {
         return Ok(Request::Forget { id, forgotten: word(5) });
     }
-    let length = if reads { 0 } else { word(6) };
-    let mut data = vec![0; usize::try_from(length).unwrap_or(0)];
+    let length = usize::try_from(word(6)).unwrap_or(0);
+    let mut data = vec![0; if reads { 0 } else { length }];
     stream.read_exact(&mut data).await?;
     let [.., s0, s1, s2, s3, s4, s5, s6, s7] = header;
     Ok(match (endpoint, reads) {
         (0, _) => Request::Control { id, setup: [s0, s1, s2, s3, s4, s5, s6, s7], data, reads },
         (_, false) => Request::Output { id, data },
-        (_, true) => Request::Input { id },
+        (_, true) => Request::Input { id, length },
     })
 }
 
@@ -94,6 +95,8 @@ async fn serve<M: Model>(
     device: Arc<Device<M>>,
 ) {
     let mut waiting = Vec::new();
+    let mut unanswered = Vec::new();
+    let mut sent = VecDeque::new();
     loop {
         let request = tokio::select! {
             request = requests.recv() => match request {
@@ -105,30 +108,39 @@ async fn serve<M: Model>(
         let mut replies = Vec::new();
         match request {
             Some(Request::Control { id, setup, data, reads }) => {
-                replies.push(match device.control(Setup::parse(setup), &data) {
-                    Some(answer) if reads => done(id, 0, answer.len(), &answer),
-                    Some(_) => done(id, 0, data.len(), &[]),
-                    None => done(id, EPIPE, 0, &[]),
-                });
+                match device.control(Setup::parse(setup), &data) {
+                    Reply::Data(answer) if reads => {
+                        replies.push(done(id, 0, answer.len(), &answer));
+                    }
+                    Reply::Data(_) => replies.push(done(id, 0, data.len(), &[])),
+                    Reply::Stall => replies.push(done(id, EPIPE, 0, &[])),
+                    Reply::Silence => unanswered.push(id),
+                }
             }
-            Some(Request::Output { id, data }) => {
-                let status = if device.output(&data).is_some() { 0 } else { EPIPE };
-                replies.push(done(id, status, data.len(), &[]));
-            }
-            Some(Request::Input { id }) => waiting.push(id),
+            Some(Request::Output { id, data }) => sent.push_back((id, data)),
+            Some(Request::Input { id, length }) => waiting.push((id, length)),
             Some(Request::Forget { id, forgotten }) => {
-                let place = waiting.iter().position(|&id| id == forgotten);
+                let before = waiting.len() + unanswered.len() + sent.len();
+                waiting.retain(|&(id, _)| id != forgotten);
+                unanswered.retain(|&id| id != forgotten);
+                sent.retain(|&(id, _)| id != forgotten);
                 // What is done already can't be forgotten.
-                let status = if place.is_some() { ECONNRESET } else { 0 };
-                place.map(|place| waiting.remove(place));
-                replies.push(reply(4, id, status, 0, &[]));
+                let was_there = waiting.len() + unanswered.len() + sent.len() < before;
+                replies.push(reply(4, id, if was_there { ECONNRESET } else { 0 }, 0, &[]));
             }
             None => {}
         }
-        while !waiting.is_empty()
-            && let Some(data) = device.input()
+        while !device.is_full()
+            && let Some((id, data)) = sent.pop_front()
         {
-            replies.push(done(waiting.remove(0), 0, data.len(), &data));
+            let status = if device.output(&data).is_some() { 0 } else { EPIPE };
+            replies.push(done(id, status, data.len(), &[]));
+        }
+        while let Some(&(id, length)) = waiting.first()
+            && let Some(data) = device.input(length)
+        {
+            waiting.remove(0);
+            replies.push(done(id, 0, data.len(), &data));
         }
         if stream.write_all(&replies.concat()).await.is_err() {
             return;

@@ -1,4 +1,5 @@
-//! A YKUSH: three ports that are switched by reports of 64 bytes.
+//! A YKUSH or YKUSH3: three ports that are switched by reports of 64 bytes; on a YKUSH3 an output of
+//! 5 volts, too.
 //!
 //! The protocol is that of Yepkit's own tool (Yepkit/ykush): the first byte of a report is the
 //! command, and the answer begins with 1.
@@ -20,68 +21,70 @@ const CONFIGURATION: &[u8] = &[
     7, 5, 0x01, 3, 64, 0, 1, // reports to it
 ];
 
-/// A YKUSH, with all ports on as it is when it gets power.
-#[derive(Debug)]
-pub(crate) struct Ykush {
-    descriptors: Descriptors,
-    /// Whether port 1, 2 and 3 are on.
-    ports: watch::Sender<[bool; 3]>,
-    answers: VecDeque<Vec<u8>>,
-    mood: Mood,
-    /// How many reports it has got.
-    heard: usize,
+/// Whether port 1, 2 and 3 are on, and the output of a YKUSH3.
+pub(crate) type Ports = [bool; 4];
+
+/// Which board it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Board {
+    Ykush,
+    Ykush3,
 }
 
-/// How a board answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mood {
-    /// As it should.
-    Well,
-    /// It does what it is told, and says something else.
-    Garbage,
-    /// The same, and of its answer only the first byte arrives.
-    HalfReport,
-    /// It does nothing and says nothing.
-    Silent,
+impl Board {
+    const fn product(self) -> (&'static str, u16) {
+        match self {
+            Self::Ykush => ("YKUSH", 0xf2f7),
+            Self::Ykush3 => ("YKUSH3", 0xf11b),
+        }
+    }
+
+    const fn outputs(self) -> u8 {
+        match self {
+            Self::Ykush => 3,
+            Self::Ykush3 => 4,
+        }
+    }
+}
+
+/// A board, with all that it has on, as it is when it gets power.
+#[derive(Debug)]
+pub(crate) struct Ykush {
+    board: Board,
+    descriptors: Descriptors,
+    ports: watch::Sender<Ports>,
+    answers: VecDeque<Vec<u8>>,
 }
 
 impl Ykush {
-    pub(crate) fn new(serial: &str) -> Self {
+    pub(crate) fn new(board: Board, serial: &str) -> Self {
+        let (name, product) = board.product();
+        let [p0, p1] = product.to_le_bytes();
         Self {
+            board,
             descriptors: Descriptors {
-                device: [18, 1, 0, 2, 0, 0, 0, 8, 0xd8, 4, 0xf7, 0xf2, 1, 1, 1, 2, 3, 1],
+                device: [18, 1, 0, 2, 0, 0, 0, 8, 0xd8, 4, p0, p1, 1, 1, 1, 2, 3, 1],
                 configuration: CONFIGURATION,
-                strings: ["Yepkit Lda.", "YKUSH", serial].map(str::to_owned),
+                strings: ["Yepkit Lda.", name, serial].map(str::to_owned),
             },
-            ports: watch::channel([true; 3]).0,
+            ports: watch::channel([true; 4]).0,
             answers: VecDeque::new(),
-            mood: Mood::Well,
-            heard: 0,
         }
     }
 
     /// Its ports; they change when somebody switches one.
-    pub(crate) fn ports(&self) -> watch::Receiver<[bool; 3]> {
+    pub(crate) fn ports(&self) -> watch::Receiver<Ports> {
         self.ports.subscribe()
-    }
-
-    /// From now on it answers like this.
-    pub(crate) fn answer(&mut self, mood: Mood) {
-        self.answers.clear();
-        self.mood = mood;
-    }
-
-    /// How many reports it has got so far.
-    pub(crate) const fn heard(&self) -> usize {
-        self.heard
     }
 
     /// What it does for a report, and answers.
     fn obey(&self, command: u8) -> Vec<u8> {
         let (verb, which) = (command >> 4, command & 15);
         let selected = match which {
-            1..=3 => usize::from(which) - 1..usize::from(which),
             10 => 0..3,
+            _ if (1..=self.board.outputs()).contains(&which) => {
+                usize::from(which) - 1..usize::from(which)
+            }
             _ => 0..0,
         };
         let mut answer = vec![0; REPORT];
@@ -120,22 +123,12 @@ impl Model for Ykush {
     }
 
     fn output(&mut self, data: &[u8]) -> Option<()> {
-        self.heard += 1;
-        let command = *data.first()?;
-        let answer = match self.mood {
-            Mood::Well => self.obey(command),
-            Mood::Garbage => {
-                self.obey(command);
-                (0..REPORT).map(|place| u8::try_from(place).unwrap_or(0) ^ 0xa5).collect()
-            }
-            Mood::HalfReport => self.obey(command)[..1].to_vec(),
-            Mood::Silent => return Some(()),
-        };
+        let answer = self.obey(*data.first()?);
         self.answers.push_back(answer);
         Some(())
     }
 
-    fn input(&mut self) -> Option<Vec<u8>> {
+    fn input(&mut self, _: usize) -> Option<Vec<u8>> {
         self.answers.pop_front()
     }
 }

@@ -13,6 +13,7 @@ use crate::benches::rig::Rig;
 
 cases![
     boots_what_was_flashed: Board, Power, Storage;
+    is_silent_while_the_host_has_its_card: Board, Power, Storage, Mux;
     survives_a_crash_in_a_flash: Board, Power, Storage, SeeCard;
 ];
 
@@ -55,6 +56,32 @@ async fn boots_what_was_flashed(rig: &Rig) -> Result<()> {
     if let Ok(hub) = rig.hub() {
         hub.must_have([false, true, true])?;
     }
+    Ok(())
+}
+
+/// What is on the card starts when the board has it, and not before.
+async fn is_silent_while_the_host_has_its_card(rig: &Rig) -> Result<()> {
+    let (image, says) = rig.image()?;
+    let exporter = rig.exporter().await?;
+    let script = formatdoc! {"
+        import pexpect
+        from jumpstarter.utils.env import env
+
+        with env() as client, client.serial.pexpect() as console:
+            client.power.off()
+            client.storage.flash({image:?})
+            client.storage.host()
+            client.power.on()
+            assert console.expect([r'.', pexpect.TIMEOUT], timeout=5) == 1, 'it has no card, and speaks'
+            client.power.off()
+            client.storage.dut()
+            client.power.on()
+            console.expect_exact({says:?}, timeout=300)
+            client.power.off()
+            print('it said', console.after.decode())
+    "};
+    let output = exporter.client().start_python(&script)?.ends_within(SESSION).await?.ok()?;
+    ensure!(output.contains(&format!("it said {says}")), "{}", output.stdout());
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! A serial console.
 
 use anyhow::{Result, ensure};
+use nix::sys::signal::Signal;
 use tokio::io::AsyncWriteExt as _;
 
 use super::cases;
@@ -10,6 +11,7 @@ use crate::process::feed;
 cases![
     carries_both_directions: Echo;
     an_unplugged_adapter_ends_the_stream: Echo, UnplugConsole;
+    a_full_pipe_holds_up_nobody_else: Echo, Stall, Power;
 ];
 
 async fn carries_both_directions(rig: &Rig) -> Result<()> {
@@ -26,6 +28,35 @@ async fn carries_both_directions(rig: &Rig) -> Result<()> {
         "{} lines came back",
         came_back.len()
     );
+    Ok(())
+}
+
+/// What can't be sent waits, is not lost, and keeps neither other drivers nor the exporter's end.
+async fn a_full_pipe_holds_up_nobody_else(rig: &Rig) -> Result<()> {
+    let exporter = rig.exporter().await?;
+    let console = rig.console()?;
+    console.stop(true)?;
+    let (mut pipe, input) = exporter.client().start_own_j_with_input(&["serial", "pipe"])?;
+    // More than any buffer on the way holds.
+    let lines: String = (0..20_000).map(|line| format!("line {line} of many\n")).collect();
+    let all = format!("{lines}the end\n");
+    let meanwhile = async {
+        for to in ["off", "on"] {
+            exporter.client().own_j(&["power", to]).await?.ok()?;
+        }
+        console.stop(false)
+    };
+    let (fed, meanwhile) = tokio::join!(feed(input, all.as_bytes()), meanwhile);
+    fed.and(meanwhile)?;
+    pipe.prints("the end").await?;
+    let came_back = pipe.lines().len();
+    ensure!(came_back == 20_001, "{came_back} lines came back");
+
+    console.stop(true)?;
+    let (_pipe, mut input) = exporter.client().start_own_j_with_input(&["serial", "pipe"])?;
+    input.write_all(&all.as_bytes()[..4096]).await?;
+    exporter.signal(Signal::SIGTERM)?;
+    exporter.ends().await?.ok()?;
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 mod board;
 mod console;
 mod lease;
+mod mux;
 mod power;
 mod storage;
 
@@ -44,5 +45,13 @@ use cases;
 
 /// All cases, in reading order.
 pub(crate) fn all() -> Vec<Case> {
-    [power::cases(), console::cases(), storage::cases(), lease::cases(), board::cases()].concat()
+    [
+        power::cases(),
+        console::cases(),
+        storage::cases(),
+        mux::cases(),
+        lease::cases(),
+        board::cases(),
+    ]
+    .concat()
 }

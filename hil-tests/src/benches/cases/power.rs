@@ -1,6 +1,9 @@
 //! A power switch: whether it does what it is told, and says so only then.
 
-use anyhow::{Result, ensure};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::signal::Signal;
 
 use super::cases;
 use crate::benches::rig::Rig;
@@ -10,13 +13,16 @@ use crate::emulator::Mood;
 cases![
     switches: Power;
     cycles: Power;
+    keeps_its_position_without_an_exporter: Power;
     leaves_its_neighbour_alone: Power, Neighbour;
     shares_its_hub_with_another_exporter: Power, Neighbour, UnplugHub;
     survives_an_unplugged_hub: Power, UnplugHub;
+    survives_a_loose_plug: Power, UnplugHub;
     says_that_the_hub_is_missing: Power, UnplugHub;
     garbage_is_an_error: Power, Misbehave;
     half_a_report_is_an_error: Power, Misbehave;
     silence_is_an_error: Power, Misbehave;
+    a_port_without_power_has_no_device: Power, PoweredReader, Storage, SeeCard;
 ];
 
 /// The position that the switch tells.
@@ -35,10 +41,10 @@ async fn switch(client: &Client<'_>, name: &str, to: &str) -> Result<()> {
 
 async fn switches(rig: &Rig) -> Result<()> {
     let exporter = rig.exporter().await?;
-    for to in ["off", "on", "off"] {
-        switch(exporter.client(), "power", to).await?;
-        if let Ok(hub) = rig.hub() {
-            hub.must_have([to == "on", true, true])?;
+    for (name, outlet) in rig.switches() {
+        for to in ["off", "on", "off"] {
+            switch(exporter.client(), name, to).await?;
+            outlet.map_or(Ok(()), |outlet| outlet.must_be(to == "on")).context(name.to_owned())?;
         }
     }
     Ok(())
@@ -46,10 +52,34 @@ async fn switches(rig: &Rig) -> Result<()> {
 
 async fn cycles(rig: &Rig) -> Result<()> {
     let exporter = rig.exporter().await?;
-    switch(exporter.client(), "power", "on").await?;
-    exporter.client().own_j(&["power", "cycle", "--wait", "0"]).await?.ok()?;
-    let told = position(exporter.client(), "power").await?;
-    ensure!(told == "on", "after a cycle it says that it is {told:?}");
+    for (name, outlet) in rig.switches() {
+        switch(exporter.client(), name, "on").await?;
+        exporter.client().own_j(&[name, "cycle", "--wait", "0"]).await?.ok()?;
+        let told = position(exporter.client(), name).await?;
+        ensure!(told == "on", "after a cycle {name} says that it is {told:?}");
+        outlet.map_or(Ok(()), |outlet| outlet.must_be(true)).context(name.to_owned())?;
+    }
+    Ok(())
+}
+
+/// Nothing is switched because an exporter starts or ends: only by those who ask for it.
+async fn keeps_its_position_without_an_exporter(rig: &Rig) -> Result<()> {
+    for to in ["on", "off"] {
+        let exporter = rig.exporter().await?;
+        for (name, _) in rig.switches() {
+            switch(exporter.client(), name, to).await?;
+        }
+        exporter.signal(Signal::SIGTERM)?;
+        exporter.ends().await?.ok()?;
+        let exporter = rig.exporter().await?;
+        for (name, outlet) in rig.switches().filter(|(name, _)| !rig.forgets(name)) {
+            let told = position(exporter.client(), name).await?;
+            ensure!(told == to, "{name} was {to}, and after a restart says that it is {told:?}");
+            outlet.map_or(Ok(()), |outlet| outlet.must_be(to == "on")).context(name.to_owned())?;
+        }
+        exporter.signal(Signal::SIGTERM)?;
+        exporter.ends().await?.ok()?;
+    }
     Ok(())
 }
 
@@ -68,11 +98,11 @@ async fn leaves_its_neighbour_alone(rig: &Rig) -> Result<()> {
 async fn shares_its_hub_with_another_exporter(rig: &Rig) -> Result<()> {
     let first = rig.exporter().await?;
     switch(first.client(), "power", "on").await?;
-    let second = rig.second_exporter().await?;
+    let second = rig.exporter_of("neighbour").await?;
     let refused = second.client().own_j(&["neighbour", "off"]).await?.with_code(1)?;
     ensure!(refused.stderr().contains("in use by"), "{}", refused.stderr());
     switch(first.client(), "neighbour", "on").await?;
-    first.signal(nix::sys::signal::Signal::SIGTERM)?;
+    first.signal(Signal::SIGTERM)?;
     first.ends().await?.ok()?;
     switch(second.client(), "neighbour", "off").await
 }
@@ -92,6 +122,23 @@ async fn survives_an_unplugged_hub(rig: &Rig) -> Result<()> {
     call.ends().await?.ok()?;
     hub.must_have([true, true, true])?;
     switch(exporter.client(), "power", "off").await
+}
+
+/// It comes and goes while it is looked for, found and opened: every time it stays a little longer.
+async fn survives_a_loose_plug(rig: &Rig) -> Result<()> {
+    let exporter = rig.exporter().await?;
+    let hub = rig.hub()?;
+    switch(exporter.client(), "power", "on").await?;
+    hub.unplug().await?;
+    let call = exporter.client().start_own_j(&["power", "off"])?;
+    for round in 0..12 {
+        hub.plug_in()?;
+        tokio::time::sleep(round * Duration::from_millis(5)).await;
+        hub.unplug().await?;
+    }
+    hub.plug_in()?;
+    call.ends().await?.ok()?;
+    hub.must_have([false, true, true])
 }
 
 async fn says_that_the_hub_is_missing(rig: &Rig) -> Result<()> {
@@ -120,13 +167,31 @@ async fn silence_is_an_error(rig: &Rig) -> Result<()> {
 /// Neither a switch nor a question may be answered as if all were well, and then all is well again.
 async fn misbehaves(rig: &Rig, mood: Mood) -> Result<()> {
     let exporter = rig.exporter().await?;
-    switch(exporter.client(), "power", "on").await?;
-    let hub = rig.hub()?;
-    hub.answer(mood);
-    for verb in ["off", "status"] {
-        let failed = exporter.client().own_j(&["power", verb]).await?.with_code(1)?;
-        ensure!(failed.stderr().contains("YK"), "{verb}: {}", failed.stderr());
+    for (name, outlet) in rig.switches() {
+        let Some(outlet) = outlet.filter(|outlet| outlet.can_misbehave()) else { continue };
+        switch(exporter.client(), name, "on").await?;
+        outlet.answer(mood)?;
+        for verb in ["off", "status"] {
+            let ended = exporter.client().own_j(&[name, verb]).await?;
+            let failed = ended.with_code(1).with_context(|| format!("{name} {verb}"))?;
+            ensure!(!failed.stderr().is_empty(), "{name} {verb}: nothing says why it failed");
+        }
+        outlet.answer(Mood::Well)?;
+        switch(exporter.client(), name, "off").await?;
+        outlet.must_be(false).context(name.to_owned())?;
     }
-    hub.answer(Mood::Well);
-    switch(exporter.client(), "power", "off").await
+    Ok(())
+}
+
+/// A device that has no power is not there, and comes back with its power.
+async fn a_port_without_power_has_no_device(rig: &Rig) -> Result<()> {
+    let exporter = rig.exporter().await?;
+    switch(exporter.client(), "port", "off").await?;
+    rig.bench().write("image", [0x5a; 4096])?;
+    let failed = exporter.client().own_j(&["storage", "flash", "image"]).await?.with_code(1)?;
+    ensure!(failed.stderr().contains("it has not appeared on the host"), "{}", failed.stderr());
+    switch(exporter.client(), "port", "on").await?;
+    exporter.client().own_j(&["storage", "flash", "image"]).await?.ok()?;
+    ensure!(rig.card()?.content(4096)? == [0x5a; 4096], "the image is not on the card");
+    Ok(())
 }
