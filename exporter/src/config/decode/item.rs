@@ -115,6 +115,9 @@ impl<'a> Item<'a> {
     }
 }
 
+/// A key that would look like two, or like none, stands in quotes.
 fn joined(path: &str, key: &str) -> String {
-    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+    let is_plain = !key.is_empty() && !key.contains(|c: char| c.is_whitespace() || c == '.');
+    let key = if is_plain { key.to_owned() } else { format!("{key:?}") };
+    if path.is_empty() { key } else { format!("{path}.{key}") }
 }
