@@ -130,6 +130,17 @@ pub(crate) enum Holder {
     UsbSdMuxFast,
 }
 
+impl Holder {
+    /// The driver for it, if it has one of its own.
+    pub(crate) const fn driver(self) -> Option<&'static str> {
+        match self {
+            Self::Reader => None,
+            Self::Sdwire => Some("jumpstarter_driver_sdwire.driver.SDWire"),
+            Self::UsbSdMux | Self::UsbSdMuxFast => Some("hilt.storage.UsbSdMux"),
+        }
+    }
+}
+
 /// A power switch.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "is", rename_all = "kebab-case", deny_unknown_fields)]
@@ -196,6 +207,8 @@ pub(crate) enum Ability {
     Forget,
     /// The far end of the console can stop to take what is sent.
     Stall,
+    /// What is plugged in is known.
+    Discover,
     /// A board boots from `storage`, is powered by `power` and speaks on `serial`.
     Board,
 }
@@ -230,7 +243,7 @@ impl Description {
 mod tests {
     use super::*;
 
-    const ABILITIES: [Ability; 17] = [
+    const ABILITIES: [Ability; 18] = [
         Ability::Power,
         Ability::Neighbour,
         Ability::UnplugHub,
@@ -247,6 +260,7 @@ mod tests {
         Ability::ReadOnly,
         Ability::Forget,
         Ability::Stall,
+        Ability::Discover,
         Ability::Board,
     ];
 
