@@ -1,9 +1,10 @@
 //! Real QEMU, and real firmware in it.
 //!
 //! QEMU (the package `qemu-system-arm`, 8.2 or later for the Banana Pi) is found on `PATH`. The firmware
-//! is Debian's U-Boot: for QEMU's ARM machine where the package `u-boot-qemu` puts it, and for a Banana
-//! Pi where `HILT_BANANA_PI` says, which names a `u-boot-sunxi-with-spl.bin` of `u-boot-sunxi`. What
-//! needs something that is missing is skipped, and says so; with `CI=true` it fails.
+//! is Debian's U-Boot: for QEMU's ARM machine where `HILT_TEST_VIRT` says, else where the package
+//! `u-boot-qemu` puts it, and for a Banana Pi where `HILT_TEST_BANANA_PI` says, which names a
+//! `u-boot-sunxi-with-spl.bin` of `u-boot-sunxi`. `hil-tests/run` fetches all of it. What needs something
+//! that is missing is skipped, and says so; with `CI=true` it fails.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,11 @@ use crate::{ByteStream, DriverError};
 
 use super::*;
 
-const U_BOOT: &str = "/usr/lib/u-boot/qemu_arm/u-boot.bin";
+/// The firmware of QEMU's ARM machine.
+fn u_boot() -> PathBuf {
+    let installed = || "/usr/lib/u-boot/qemu_arm/u-boot.bin".into();
+    std::env::var_os("HILT_TEST_VIRT").map_or_else(installed, PathBuf::from)
+}
 
 /// How long a busy machine may take for anything.
 const LIMIT: Duration = Duration::from_secs(90);
@@ -108,9 +113,9 @@ fn there(programs: &[&str], files: &[&Path]) -> bool {
 fn virtual_board() -> Option<Board> {
     let config = json!({
         "arch": "arm", "mem": "256M", "smp": 1, "hostname": "dut",
-        "default_partitions": {"bios": U_BOOT},
+        "default_partitions": {"bios": u_boot()},
     });
-    there(&["qemu-system-arm"], &[Path::new(U_BOOT)]).then(|| Board::new(config))
+    there(&["qemu-system-arm"], &[&u_boot()]).then(|| Board::new(config))
 }
 
 /// The processes of QEMU that have this in their arguments.
@@ -151,7 +156,7 @@ async fn firmware_is_powered_and_talked_to() {
 #[tokio::test]
 async fn flashing_decides_what_boots_until_the_lease_ends() {
     let Some(board) = virtual_board() else { return };
-    let mut firmware = fs::read(U_BOOT).unwrap();
+    let mut firmware = fs::read(u_boot()).unwrap();
     // Another firmware, as long as the one that is known to work.
     let at = firmware.windows(8).position(|text| text == b"U-Boot 2").unwrap();
     firmware[at..at + 8].copy_from_slice(b"H-Boot 2");
@@ -216,7 +221,7 @@ async fn a_qemu_that_hangs_is_killed_and_one_that_is_dropped_is_gone() {
     let Some(_) = virtual_board() else { return };
     let name = format!("hilt-test-{}", uuid::Uuid::new_v4());
     let board = Board::new(json!({
-        "arch": "arm", "mem": "256M", "default_partitions": {"bios": U_BOOT}, "args": ["-name", name],
+        "arch": "arm", "mem": "256M", "default_partitions": {"bios": u_boot()}, "args": ["-name", name],
     }));
     board.power("on").await;
     let [qemu] = processes(&name)[..] else { panic!("there is one") };
@@ -258,8 +263,8 @@ async fn the_screen_is_served_while_the_board_is_on() {
 
 #[tokio::test]
 async fn a_real_board_boots_from_its_card() {
-    let firmware = std::env::var_os("HILT_BANANA_PI").unwrap_or_else(|| "HILT_BANANA_PI".into());
-    let firmware = PathBuf::from(firmware);
+    let named = std::env::var_os("HILT_TEST_BANANA_PI");
+    let firmware = PathBuf::from(named.unwrap_or_else(|| "HILT_TEST_BANANA_PI".into()));
     if !there(&["qemu-system-arm"], &[&firmware]) {
         return;
     }

@@ -26,12 +26,12 @@ pub(crate) const FIRMWARE_AT: usize = 8192;
 
 /// The directory that `hil-tests/dut/prepare` makes.
 fn home() -> Result<PathBuf> {
-    Ok(cache()?.join("dut-1"))
+    Ok(cache()?.join("dut-2"))
 }
 
 /// U-Boot for this board: what belongs onto a card at [`FIRMWARE_AT`].
 pub(crate) fn firmware() -> Result<Vec<u8>> {
-    let path = home()?.join("u-boot.bin");
+    let path = home()?.join("bananapi.bin");
     std::fs::read(&path).with_context(|| format!("reading {}", path.display()))
 }
 
@@ -95,15 +95,12 @@ impl Board {
     }
 
     fn start(&self, has_card: bool) -> Result<Child> {
-        let home = home()?;
         // What a board finds in its slot when it gets power decides whether it starts.
         let file = match has_card {
             true => format!(",format=raw,file.locking=off,file={}", self.card.display()),
             false => String::new(),
         };
-        let mut command = Command::new(home.join("usr/bin/qemu-system-arm"));
-        command
-            .env("LD_LIBRARY_PATH", home.join("usr/lib/x86_64-linux-gnu"))
+        Command::new(home()?.join("programs/qemu-system-arm"))
             .args(["-M", "bpim2u", "-display", "none", "-serial", "stdio", "-nic", "none"])
             .args(["-drive", &format!("if=sd,id={SLOT}{file}")])
             .arg("-qmp")

@@ -110,7 +110,7 @@ impl Clerk {
             Ok(_) => return Err(Refused::Exists(name)),
             Err(refused) => return Err(refused),
         }
-        tracing::info!(lease = name, client, "asked for {}", lease.selector);
+        tracing::info!(lease = name, client, "a lease is asked for: {}", lease.selector);
         let changes = self.timetable.create(lease, now);
         self.settled(changes, &name).await
     }
@@ -146,7 +146,7 @@ impl Clerk {
         }
         let mut changes = Changes::default();
         if let Some(client) = client {
-            tracing::info!(lease = name, client, "handed over by {caller}");
+            tracing::info!(lease = name, client, "the lease is handed over by {caller}");
             changes = self.timetable.transfer(name, &client);
         }
         if let Some(terms) = terms {
@@ -168,8 +168,7 @@ impl Clerk {
                 return Err(Refused::Released(name.into()));
             }
             // Its end has come before its client could say so.
-            let leases = vec![Lease { deleted: true, ..lease }];
-            self.settle(Changes { leases, ..Changes::default() }).await;
+            self.keep(vec![Lease { deleted: true, ..lease }]).await;
             return Ok(());
         };
         if lease.client != caller {
@@ -224,11 +223,7 @@ impl Clerk {
         for lease in &leases {
             tell(lease);
         }
-        if !leases.is_empty()
-            && let Err(error) = self.desk.store.ask(|database| database.save(leases)).await
-        {
-            drop(unanswered(error));
-        }
+        self.keep(leases).await;
         for exporter in benches {
             let Some(place) = self.desk.places.get(&exporter) else { continue };
             place.schedule.say(match self.timetable.tenant(&exporter) {
@@ -241,14 +236,23 @@ impl Clerk {
             });
         }
     }
+
+    async fn keep(&self, leases: Vec<Lease>) {
+        if !leases.is_empty()
+            && let Err(error) = self.desk.store.ask(|database| database.save(leases)).await
+        {
+            drop(unanswered(error));
+        }
+    }
 }
 
+/// Says what has become of a lease.
 fn tell(lease: &Lease) {
     let (name, client) = (&lease.name, &lease.client);
     match &lease.stage {
         Stage::Scheduled | Stage::Waiting => {}
-        Stage::Held(hold) => tracing::info!(lease = name, client, "has {}", hold.exporter),
-        Stage::Ended { how, .. } => tracing::info!(lease = name, client, "is over: {how}"),
+        Stage::Held(hold) => tracing::info!(lease = name, client, "the lease has {}", hold.exporter),
+        Stage::Ended { how, .. } => tracing::info!(lease = name, client, "the lease is over: {how}"),
     }
 }
 
