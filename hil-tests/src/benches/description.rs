@@ -185,6 +185,8 @@ pub(crate) enum Ability {
     Misbehave,
     /// `port` is a port of a hub that the reader of `storage` is plugged in to.
     PoweredReader,
+    /// The kernel's own switch of `port` can be taken away, as an older kernel has none.
+    OldKernel,
     /// `serial` is a console of which what is sent comes back.
     Echo,
     /// The console's adapter can be pulled out and plugged in.
@@ -243,12 +245,13 @@ impl Description {
 mod tests {
     use super::*;
 
-    const ABILITIES: [Ability; 18] = [
+    const ABILITIES: [Ability; 19] = [
         Ability::Power,
         Ability::Neighbour,
         Ability::UnplugHub,
         Ability::Misbehave,
         Ability::PoweredReader,
+        Ability::OldKernel,
         Ability::Echo,
         Ability::UnplugConsole,
         Ability::Storage,

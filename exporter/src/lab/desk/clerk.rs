@@ -251,8 +251,12 @@ fn tell(lease: &Lease) {
     let (name, client) = (&lease.name, &lease.client);
     match &lease.stage {
         Stage::Scheduled | Stage::Waiting => {}
-        Stage::Held(hold) => tracing::info!(lease = name, client, "the lease has {}", hold.exporter),
-        Stage::Ended { how, .. } => tracing::info!(lease = name, client, "the lease is over: {how}"),
+        Stage::Held(hold) => {
+            tracing::info!(lease = name, client, "the lease has {}", hold.exporter)
+        }
+        Stage::Ended { how, .. } => {
+            tracing::info!(lease = name, client, "the lease is over: {how}")
+        }
     }
 }
 

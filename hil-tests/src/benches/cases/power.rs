@@ -23,6 +23,7 @@ cases![
     half_a_report_is_an_error: Power, Misbehave;
     silence_is_an_error: Power, Misbehave;
     a_port_without_power_has_no_device: Power, PoweredReader, Storage;
+    a_port_is_switched_past_an_older_kernel: Power, PoweredReader, OldKernel, Storage;
 ];
 
 /// The position that the switch tells.
@@ -195,5 +196,19 @@ async fn a_port_without_power_has_no_device(rig: &Rig) -> Result<()> {
     if let Ok(card) = rig.card() {
         ensure!(card.content(4096)? == [0x5a; 4096], "the image is not on the card");
     }
+    Ok(())
+}
+
+/// The hub is told directly, and the kernel keeps a device in its list that has no power. Nobody may
+/// use that meanwhile: to reach it again, such a kernel switches the port on.
+async fn a_port_is_switched_past_an_older_kernel(rig: &Rig) -> Result<()> {
+    let exporter = rig.exporter().await?;
+    rig.card()?.hide_switch_of_port()?;
+    for to in ["off", "on", "off", "on"] {
+        switch(exporter.client(), "port", to).await?;
+    }
+    rig.bench().write("image", [0x5a; 4096])?;
+    exporter.client().own_j(&["storage", "flash", "image"]).await?.ok()?;
+    ensure!(rig.card()?.content(4096)? == [0x5a; 4096], "the image is not on the card");
     Ok(())
 }
