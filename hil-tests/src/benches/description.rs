@@ -130,6 +130,17 @@ pub(crate) enum Holder {
     UsbSdMuxFast,
 }
 
+impl Holder {
+    /// The driver for it, if it has one of its own.
+    pub(crate) const fn driver(self) -> Option<&'static str> {
+        match self {
+            Self::Reader => None,
+            Self::Sdwire => Some("jumpstarter_driver_sdwire.driver.SDWire"),
+            Self::UsbSdMux | Self::UsbSdMuxFast => Some("hilt.storage.UsbSdMux"),
+        }
+    }
+}
+
 /// A power switch.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "is", rename_all = "kebab-case", deny_unknown_fields)]
@@ -174,6 +185,8 @@ pub(crate) enum Ability {
     Misbehave,
     /// `port` is a port of a hub that the reader of `storage` is plugged in to.
     PoweredReader,
+    /// The kernel's own switch of `port` can be taken away, as an older kernel has none.
+    OldKernel,
     /// `serial` is a console of which what is sent comes back.
     Echo,
     /// The console's adapter can be pulled out and plugged in.
@@ -196,6 +209,8 @@ pub(crate) enum Ability {
     Forget,
     /// The far end of the console can stop to take what is sent.
     Stall,
+    /// What is plugged in is known.
+    Discover,
     /// A board boots from `storage`, is powered by `power` and speaks on `serial`.
     Board,
 }
@@ -230,12 +245,13 @@ impl Description {
 mod tests {
     use super::*;
 
-    const ABILITIES: [Ability; 17] = [
+    const ABILITIES: [Ability; 19] = [
         Ability::Power,
         Ability::Neighbour,
         Ability::UnplugHub,
         Ability::Misbehave,
         Ability::PoweredReader,
+        Ability::OldKernel,
         Ability::Echo,
         Ability::UnplugConsole,
         Ability::Storage,
@@ -247,6 +263,7 @@ mod tests {
         Ability::ReadOnly,
         Ability::Forget,
         Ability::Stall,
+        Ability::Discover,
         Ability::Board,
     ];
 

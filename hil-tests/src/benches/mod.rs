@@ -34,7 +34,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use tokio::runtime::Runtime;
 
 use self::cases::Case;
-use self::description::Description;
+use self::description::{Description, Place};
 use self::rig::Rig;
 use self::tier::Tier;
 use crate::prepared::Prepared;
@@ -60,6 +60,10 @@ pub fn main() -> Result<ExitCode> {
     let mut arguments = Arguments::from_args();
     // Each kernel has one processor, and the cases on the host mostly wait.
     arguments.test_threads.get_or_insert(2);
+    if benches.iter().any(|bench| bench.content.place == Place::Lab) {
+        // There is only one of each device.
+        arguments.test_threads = Some(1);
+    }
     let names: Vec<_> = benches.iter().map(|bench| bench.name.as_str()).collect();
     let names = names.join("-");
     let skipped = Skipped::default();

@@ -9,11 +9,12 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::description::{Ability, Description, FarEnd, Place};
+use super::description::{Ability, Description, Devices, FarEnd, Place, Switch};
 use super::devices::{Card, Console, Host, Hub, Outlet};
 use crate::bench::Bench;
 use crate::emulator::{Board, Device, FIRMWARE_AT, Ftdi, firmware};
 use crate::prepared::{Prepared, cache};
+use crate::process::Ended;
 use crate::subject::{Exporter, Start, Subject};
 
 /// A bench with its devices. Dropping it ends all that was started on it.
@@ -196,6 +197,28 @@ impl Rig {
             }
         }
         config
+    }
+
+    /// Asks the program what is plugged in.
+    pub(crate) async fn discover(&self) -> Result<Ended> {
+        let mut command = self.bench.command(self.bench.prepared().built.join("hilt"));
+        command.arg("discover");
+        self.bench.start("hilt discover", command)?.ends().await
+    }
+
+    /// The serial numbers of what is emulated on USB, and the drivers for it.
+    pub(crate) fn plugged_in(&self) -> Vec<(&str, &'static str)> {
+        let Devices { hub, cards, switches, .. } = &self.description.content.devices;
+        let hub = hub.iter().map(|hub| (&*hub.serial, "jumpstarter_driver_yepkit.driver.Ykush"));
+        let cards = cards.values().filter_map(|card| Some((&*card.serial, card.holder.driver()?)));
+        let switches = switches.values().filter_map(|switch| match switch {
+            Switch::Ykush3 { serial, .. } => Some((&**serial, "hilt.power.Ykush3")),
+            Switch::UsbHub { serial, .. } => Some((&**serial, "hilt.power.UsbHub")),
+            Switch::Hub { .. } | Switch::Gpio | Switch::Shelly | Switch::Tasmota | Switch::Pdu => {
+                None
+            }
+        });
+        hub.chain(cards).chain(switches).collect()
     }
 
     /// The image that the bench's board boots, and what it says then.

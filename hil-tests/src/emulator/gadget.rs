@@ -10,8 +10,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
+use super::program;
+
 const GADGETS: &str = "/sys/kernel/config/usb_gadget";
 const CONTROLLER: &str = "dummy_udc.0";
+const HOST_CONTROLLER: &str = "/sys/devices/platform/dummy_hcd.0";
 
 /// A reader, not plugged in and without a card at first.
 #[derive(Debug)]
@@ -53,6 +56,16 @@ impl Reader {
     /// Pulls it out, whatever is under way.
     pub(crate) fn pull(&self) -> Result<()> {
         self.set("UDC", "\n")
+    }
+
+    /// Takes the kernel's own switch of its port away.
+    pub(crate) fn hide_switch_of_port(&self) -> Result<()> {
+        let entries = fs::read_dir(HOST_CONTROLLER).context("looking for the reader's hub")?;
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let bus = names.into_iter().find_map(|name| name.strip_prefix("usb")?.parse::<u8>().ok());
+        let bus = bus.context("the reader's controller has no bus")?;
+        let port = format!("{HOST_CONTROLLER}/usb{bus}/{bus}-0:1.0/usb{bus}-port1");
+        program("mount", &["-t", "tmpfs", "none", &port], "").map(drop)
     }
 
     fn set(&self, file: &str, value: &str) -> Result<()> {

@@ -2,6 +2,7 @@
 
 mod board;
 mod console;
+mod discover;
 mod lease;
 mod mux;
 mod power;
@@ -51,6 +52,7 @@ pub(crate) fn all() -> Vec<Case> {
         storage::cases(),
         mux::cases(),
         lease::cases(),
+        discover::cases(),
         board::cases(),
     ]
     .concat()

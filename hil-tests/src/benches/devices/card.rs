@@ -151,6 +151,11 @@ impl Card {
         self.reader()?.plug_in()
     }
 
+    /// Takes the kernel's own switch away of the port that the reader is plugged in to.
+    pub(crate) fn hide_switch_of_port(&self) -> Result<()> {
+        self.reader()?.hide_switch_of_port()
+    }
+
     fn reader(&self) -> Result<&Reader> {
         match &self.slot {
             Slot::Reader(reader) => Some(reader),
