@@ -103,6 +103,7 @@ impl Testbed {
 fn list<M: Model>(entry: &Path, address: u8, device: &Device<M>) -> std::io::Result<()> {
     let (vendor, product) = device.describe(|said| said.vendor_and_product());
     let strings = device.describe(|said| said.strings.clone());
+    let class = device.describe(|said| said.device[4]);
     let descriptors = device.describe(|said| [&said.device, said.configuration].concat());
     let [manufacturer, name, serial] = strings;
     let made = entry.with_extension("new");
@@ -112,6 +113,8 @@ fn list<M: Model>(entry: &Path, address: u8, device: &Device<M>) -> std::io::Res
         ("busnum", BUS.to_string()),
         ("devnum", address.to_string()),
         ("speed", "12".to_owned()),
+        ("version", " 2.00".to_owned()),
+        ("bDeviceClass", format!("{class:02x}")),
         ("bConfigurationValue", "1".to_owned()),
         ("idVendor", format!("{vendor:04x}")),
         ("idProduct", format!("{product:04x}")),

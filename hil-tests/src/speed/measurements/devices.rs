@@ -12,7 +12,7 @@ use super::transfers::{compressed, noise, upload};
 use super::{CHUNK, Measurement, Run};
 use crate::bench::Bench;
 use crate::speed::client::Client;
-use crate::speed::lab::Lab;
+use crate::speed::rounds::Rounds;
 use crate::speed::row::{Row, Samples, Target, Unit};
 use crate::speed::usage::peak_memory;
 use crate::subject::{Exporter, Subject};
@@ -24,7 +24,7 @@ pub(super) const DEVICE: Measurement = Measurement {
           bs=4M oflag=direct conv=fsync`, behind `zstd -dc` for the compressed one. Reading back is \
           measured as what it adds. Needs root, for the loop device.",
     profile: None,
-    run: |lab| -> Run<'_> { Box::pin(device(lab)) },
+    run: |rounds| -> Run<'_> { Box::pin(device(rounds)) },
 };
 
 static RAW: Row = Row {
@@ -80,14 +80,14 @@ impl Drop for Loop {
     }
 }
 
-async fn device(lab: &Lab) -> Result<Vec<Samples>> {
+async fn device(rounds: &Rounds) -> Result<Vec<Samples>> {
     let mut raw = Samples::of(&RAW);
     let mut zstd = Samples::of(&ZSTD);
     let mut verify = Samples::of(&VERIFY);
     let mut memory = Samples::of(&MEMORY);
-    let size = usize::try_from(lab.image)? << 20;
-    let megabytes = f64::from(lab.image) * 1.048_576;
-    let bench = lab.bench(Subject::Hilt)?;
+    let size = usize::try_from(rounds.image)? << 20;
+    let megabytes = f64::from(rounds.image) * 1.048_576;
+    let bench = rounds.bench(Subject::Hilt)?;
     let disk = Loop::attach(&bench, size).await?;
     let plain = bench.path("noise");
     let chunks = vec![noise(CHUNK)?; size / CHUNK];
@@ -100,7 +100,7 @@ async fn device(lab: &Lab) -> Result<Vec<Samples>> {
     let client = Client::patient(exporter.address()).await?;
     client.is_ready().await?;
     let (disk_uuid, checked_uuid) = (client.uuid("disk").await?, client.uuid("checked").await?);
-    for subject in lab.turns() {
+    for subject in rounds.turns() {
         match subject {
             Subject::Bare => {
                 let begun = Instant::now();

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::hooks::fork_and_exec;
 use super::{Measurement, Run};
 use crate::speed::client::Client;
-use crate::speed::lab::Lab;
+use crate::speed::rounds::Rounds;
 use crate::speed::row::{Row, Samples, Target, Unit};
 use crate::speed::statistics::median;
 use crate::speed::usage::Usage;
@@ -21,7 +21,7 @@ pub(super) const LEASE: Measurement = Measurement {
           controller its EndSession runs no hook, and no second lease begins. Bare is to fork and \
           exec `sh -c true`.",
     profile: None,
-    run: |lab| -> Run<'_> { Box::pin(lease(lab)) },
+    run: |rounds| -> Run<'_> { Box::pin(lease(rounds)) },
 };
 
 pub(super) const LEASES: Measurement = Measurement {
@@ -29,7 +29,7 @@ pub(super) const LEASES: Measurement = Measurement {
     how: "10,000 leases with a beforeLease hook of `true`, once; the growth is from the end of the \
           first thousand to the end of the last.",
     profile: None,
-    run: |lab| -> Run<'_> { Box::pin(leases(lab)) },
+    run: |rounds| -> Run<'_> { Box::pin(leases(rounds)) },
 };
 
 static TO_AVAILABLE: Row = Row {
@@ -69,15 +69,15 @@ pub(super) const BOTH_HOOKS: &str =
     "hooks: {beforeLease: {script: 'true'}, afterLease: {script: 'true'}}";
 const BEFORE_HOOK: &str = "hooks: {beforeLease: {script: 'true'}}";
 
-async fn lease(lab: &Lab) -> Result<Vec<Samples>> {
+async fn lease(rounds: &Rounds) -> Result<Vec<Samples>> {
     let mut to_available = Samples::of(&TO_AVAILABLE);
     let mut to_ready = Samples::of(&TO_READY);
-    for subject in lab.turns() {
+    for subject in rounds.turns() {
         match subject {
             Subject::Python => {}
             Subject::Bare => to_ready.add(subject, fork_and_exec()?),
             Subject::Hilt => {
-                let bench = lab.bench(subject)?;
+                let bench = rounds.bench(subject)?;
                 let (available, ready) = several(Exporter::with(&bench, BOTH_HOOKS)).await?;
                 to_available.add(subject, available);
                 to_ready.add(subject, ready);
@@ -110,9 +110,9 @@ pub(super) async fn several(exporter: Start<'_>) -> Result<(f64, f64)> {
     Ok((median(ends), median(starts)))
 }
 
-async fn leases(lab: &Lab) -> Result<Vec<Samples>> {
+async fn leases(rounds: &Rounds) -> Result<Vec<Samples>> {
     const THOUSAND: u32 = 1000;
-    let bench = lab.bench(Subject::Hilt)?;
+    let bench = rounds.bench(Subject::Hilt)?;
     let exporter = Exporter::with(&bench, BEFORE_HOOK).unheard().launch()?;
     let client = Client::patient(exporter.address()).await?;
     client.is_ready().await?;
