@@ -22,7 +22,8 @@ pub(super) const DEVICE: Measurement = Measurement {
     how: "an image of 1 GiB (256 MiB with --quick), plain, and compressed with zstd to about half, to \
           hilt.storage.BlockDevice on a loop device with direct I/O; plain bytes count. Bare is `dd \
           bs=4M oflag=direct conv=fsync`, behind `zstd -dc` for the compressed one. Reading back is \
-          measured as what it adds. Needs root, for the loop device.",
+          measured as what it adds; bare is `dd iflag=direct`, which reads and compares nothing. Needs \
+          root, for the loop device.",
     profile: None,
     run: |rounds| -> Run<'_> { Box::pin(device(rounds)) },
 };
@@ -106,7 +107,11 @@ async fn device(rounds: &Rounds) -> Result<Vec<Samples>> {
                 let begun = Instant::now();
                 shell("dd if=\"$1\" of=\"$2\" bs=4M oflag=direct conv=fsync", &plain, &disk)
                     .await?;
-                raw.add(subject, megabytes / begun.elapsed().as_secs_f64());
+                let written = begun.elapsed().as_secs_f64();
+                raw.add(subject, megabytes / written);
+                let begun = Instant::now();
+                shell("dd if=\"$2\" of=/dev/null bs=4M iflag=direct", &plain, &disk).await?;
+                verify.add(subject, begun.elapsed().as_secs_f64() / written);
                 let begun = Instant::now();
                 let dd =
                     "zstd -dc \"$1\" | dd of=\"$2\" bs=4M iflag=fullblock oflag=direct conv=fsync";

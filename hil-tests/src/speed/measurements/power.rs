@@ -18,15 +18,15 @@ use crate::subject::{Exporter, Subject, program};
 
 pub(super) const POWER: Measurement = Measurement {
     name: "power",
-    how: "calls `on` of a YKUSH, which this program plays and umockdev shows; bare is one report to it \
-          and its answer, by a program that does nothing else. Needs umockdev, which \
-          `hil-tests/sim/prepare` fetches.",
+    how: "calls `on` of a YKUSH, which this program plays and umockdev shows; bare is the same two \
+          reports, one to switch and one to read back, and their answers, by a program that does \
+          nothing else. Needs umockdev, which `hil-tests/sim/prepare` fetches.",
     profile: None,
     run: |rounds| -> Run<'_> { Box::pin(power(rounds)) },
 };
 
 static ON: Row = Row {
-    title: "power call over the USB transfer (emulated YKUSH), p50",
+    title: "power call beside its USB transfers (emulated YKUSH), p50",
     unit: Unit::US,
     targets: &[Target::OverBare(1000.0)],
 };
@@ -76,7 +76,7 @@ async fn calls(exporter: Exporter<'_>) -> Result<f64> {
     Ok(median(taken))
 }
 
-/// What a report and its answer take, in microseconds.
+/// What the transfers of a call take, in microseconds.
 async fn transfers(bench: &Bench, preload: &Path, testbed: &Path) -> Result<f64> {
     let mut command = bench.command(program(bench)?);
     command.arg("switch-port").arg(COUNT.to_string());
