@@ -14,6 +14,7 @@
 mod arguments;
 mod bare;
 mod client;
+mod controller;
 mod each;
 mod lab;
 mod lines;

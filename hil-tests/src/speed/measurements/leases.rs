@@ -2,17 +2,19 @@
 
 use anyhow::{Result, bail};
 use exporter::wire::ExporterStatus;
+use indoc::formatdoc;
 use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
 use super::hooks::fork_and_exec;
 use super::{Measurement, Run};
 use crate::speed::client::Client;
+use crate::speed::controller::Controller;
 use crate::speed::rounds::Rounds;
 use crate::speed::row::{Row, Samples, Target, Unit};
 use crate::speed::statistics::median;
 use crate::speed::usage::Usage;
-use crate::subject::{Exporter, Start, Subject};
+use crate::subject::{Exporter, Start, Subject, config, run};
 
 pub(super) const LEASE: Measurement = Measurement {
     name: "lease",
@@ -32,6 +34,14 @@ pub(super) const LEASES: Measurement = Measurement {
     run: |rounds| -> Run<'_> { Box::pin(leases(rounds)) },
 };
 
+pub(super) const CONTROLLED: Measurement = Measurement {
+    name: "controlled",
+    how: "a controller, played by this program, takes a lease from an exporter with hooks of `true`, \
+          and gives it the next when AVAILABLE is reported: until LEASE_READY is. No client comes.",
+    profile: None,
+    run: |rounds| -> Run<'_> { Box::pin(controlled(rounds)) },
+};
+
 static TO_AVAILABLE: Row = Row {
     title: "lease end to AVAILABLE with a no-op afterLease",
     unit: Unit::MS,
@@ -41,6 +51,11 @@ static TO_READY: Row = Row {
     title: "lease assigned to LEASE_READY with a hook of `true`",
     unit: Unit::MS,
     targets: &[Target::OverBare(5.0)],
+};
+static TO_NEXT: Row = Row {
+    title: "with a controller: lease end to the next LEASE_READY, no-op hooks",
+    unit: Unit::MS,
+    targets: &[Target::Figure(100.0), Target::TimesPython(20.0)],
 };
 static TIME: Row =
     Row { title: "10,000 leases: time a lease, first thousand", unit: Unit::MS, targets: &[] };
@@ -85,6 +100,38 @@ async fn lease(rounds: &Rounds) -> Result<Vec<Samples>> {
         }
     }
     Ok(vec![to_available, to_ready])
+}
+
+async fn controlled(rounds: &Rounds) -> Result<Vec<Samples>> {
+    const LEASES: usize = 5;
+    let mut samples = Samples::of(&TO_NEXT);
+    for subject in rounds.turns().filter(|subject| *subject != Subject::Bare) {
+        let bench = rounds.bench(subject)?;
+        let mut controller = Controller::start()?;
+        let endpoint = controller.address();
+        let body = formatdoc! {"
+            endpoint: {endpoint}
+            token: secret
+            tls: {{insecure: true, ca: ''}}
+            {BOTH_HOOKS}
+        "};
+        let file = bench.write("controlled.yaml", config(&body))?;
+        let _exporter = run(&bench, &["--exporter-config", &file.display().to_string()])?;
+        controller.hears(ExporterStatus::Available).await?;
+        controller.lease(Some("lease-0".into()));
+        controller.hears(ExporterStatus::LeaseReady).await?;
+        let mut taken = Vec::new();
+        for number in 1..=LEASES {
+            let ended = Instant::now();
+            controller.lease(None);
+            controller.hears(ExporterStatus::Available).await?;
+            controller.lease(Some(format!("lease-{number}")));
+            controller.hears(ExporterStatus::LeaseReady).await?;
+            taken.push(ended.elapsed().as_secs_f64() * 1e3);
+        }
+        samples.add(subject, median(taken));
+    }
+    Ok(vec![samples])
 }
 
 /// One lease after the other: what takes it to AVAILABLE, and from there to LEASE_READY, in

@@ -61,6 +61,7 @@ pub(super) static ALL: &[Measurement] = &[
     devices::DEVICE,
     leases::LEASE,
     leases::LEASES,
+    leases::CONTROLLED,
     history::HISTORY,
     labs::FIRST_CALL,
     labs::TURNAROUND,
