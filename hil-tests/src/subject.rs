@@ -8,7 +8,7 @@ use std::process::id;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use indoc::indoc;
+use indoc::formatdoc;
 use nix::sys::signal::Signal;
 use tokio::net::TcpStream;
 use tokio::process::Command;
@@ -85,10 +85,15 @@ fn command(bench: &Bench) -> Result<Command> {
 
 /// A complete exporter configuration: `body` is everything but the head.
 pub(crate) fn config(body: &str) -> String {
-    let head = indoc! {"
+    config_of("bench", body)
+}
+
+/// The same of an exporter with this name.
+pub(crate) fn config_of(name: &str, body: &str) -> String {
+    let head = formatdoc! {"
         apiVersion: jumpstarter.dev/v1alpha1
         kind: ExporterConfig
-        metadata: {namespace: default, name: bench}
+        metadata: {{namespace: default, name: {name}}}
     "};
     format!("{head}{body}")
 }

@@ -200,9 +200,14 @@ impl Scheduled {
         let Some(tenure) = self.tenure.borrow().clone() else { return };
         let status = self.status.clone();
         self.tasks.spawn(async move {
-            if !status.is_deserted() {
+            let seen = async {
                 timeout(LINGER, status.seen_by_all()).await.ok();
                 sleep(DELIVERY).await;
+            };
+            tokio::select! {
+                () = seen => {}
+                // A client that has hung up waits for nothing, and the next one does not wait for it.
+                () = status.deserted() => {}
             }
             tenure.over.cancel();
         });
@@ -336,5 +341,24 @@ mod tests {
             "its client gets the time to see how it has ended"
         );
         assert!(tenure.connections.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_next_lease_does_not_wait_for_a_client_that_has_hung_up() {
+        let (_publisher, reader) = Publisher::new();
+        let (mut scheduled, schedule) = schedule(reader.clone(), None);
+        schedule.say(claim("one", "alice"));
+        let lease = scheduled.next().await;
+        scheduled.opened(&lease);
+        let client = reader.client();
+        client.saw(&reader.current());
+        schedule.say(claim("two", "bob"));
+        scheduled.closed();
+        let early = timeout(DELIVERY / 2, scheduled.next()).await;
+        assert!(early.is_err(), "an answer may be on its way to it");
+        drop(client);
+        let hung_up = Instant::now();
+        assert_eq!(scheduled.next().await.name, "two");
+        assert_eq!(hung_up.elapsed(), Duration::ZERO);
     }
 }

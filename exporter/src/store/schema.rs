@@ -98,6 +98,10 @@ CREATE TABLE stage (                     -- done, of changes of drivers that are
     "
 ALTER TABLE bench ADD COLUMN quarantine_cause TEXT;
 ",
+    "
+-- How much output there is, is asked again and again; of most runs, there is none.
+CREATE INDEX run_kept ON run (number, kept) WHERE kept > 0;
+",
 ];
 
 /// The tables that a start depends on. The history is left out: it is most of the bytes, and what

@@ -36,6 +36,7 @@ use tokio::runtime::Runtime;
 use self::cases::Case;
 use self::description::{Description, Place};
 use self::rig::Rig;
+pub(crate) use self::rig::preload;
 use self::tier::Tier;
 use crate::prepared::Prepared;
 

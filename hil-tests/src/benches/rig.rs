@@ -256,7 +256,7 @@ async fn ready(start: Start<'_>) -> Result<Exporter<'_>> {
 }
 
 /// The library that shows emulated devices to a program.
-pub(super) fn preload() -> Result<PathBuf> {
+pub(crate) fn preload() -> Result<PathBuf> {
     let library = cache()?.join("sim-1/usr/lib/x86_64-linux-gnu/libumockdev-preload.so.0");
     ensure!(library.is_file(), "no umockdev: run hil-tests/run, which fetches it");
     Ok(library)

@@ -372,8 +372,10 @@ impl<M: Model> OpenFile<M> {
             self.done.push(Done { transfer, outcome: Ok(data.len()), data });
         }
         if self.done.is_empty() {
-            // A regular file is always ready, so that the program asks again at once.
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            // A regular file is always ready, so that a program that waits asks again at once.
+            if !self.pending.is_empty() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
             return Ok(Err(if gone { Errno::ENODEV } else { Errno::EAGAIN }));
         }
         let Done { transfer, outcome, data } = self.done.remove(0);

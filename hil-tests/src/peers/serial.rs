@@ -44,6 +44,16 @@ impl Device {
         Ok(())
     }
 
+    /// Sends what the line's buffers take at once; returns how much that is. What they don't take, a
+    /// real port loses.
+    pub(crate) fn offer(&self, bytes: &[u8]) -> Result<usize> {
+        match write(&self.leader, bytes) {
+            Ok(sent) => Ok(sent),
+            Err(Errno::EAGAIN) => Ok(0),
+            Err(error) => Err(error).context("sending to the port"),
+        }
+    }
+
     /// Receives as many bytes as `expected` has, and insists on these.
     pub(crate) async fn receives(&self, expected: &[u8]) -> Result<()> {
         let mut received = Vec::new();

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use super::bare::Serve;
 use super::lines::PrintLines;
 use super::measurements::{ALL, Measurement};
+use super::transfer::SwitchPort;
 
 /// Measures Hilt beside the reference exporter and the limit of the machine.
 #[derive(Debug, Parser)]
@@ -27,6 +28,8 @@ pub(super) enum Part {
     Run(Serve),
     #[command(hide = true)]
     PrintLines(PrintLines),
+    #[command(hide = true)]
+    SwitchPort(SwitchPort),
 }
 
 impl Arguments {

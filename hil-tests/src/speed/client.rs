@@ -41,19 +41,28 @@ pub(super) struct Stream {
     pub(super) replies: Streaming<StreamResponse>,
 }
 
+/// Where a connection goes, and how much may be on its way there and back.
+pub(super) fn endpoint(uri: String) -> Result<Endpoint> {
+    let endpoint = Endpoint::from_shared(uri)?;
+    Ok(endpoint
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME))
+}
+
 impl Client {
     pub(super) async fn connect(address: SocketAddr) -> Result<Self> {
-        let channel = Endpoint::from_shared(format!("http://{address}"))?
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_frame_size(FRAME)
-            .connect()
-            .await
-            .with_context(|| format!("connecting to {address}"))?;
-        Ok(Self {
+        let endpoint = endpoint(format!("http://{address}"))?;
+        let channel = endpoint.connect().await;
+        Ok(Self::through(channel.with_context(|| format!("connecting to {address}"))?))
+    }
+
+    /// A client of the exporter at the end of a connection.
+    pub(super) fn through(channel: Channel) -> Self {
+        Self {
             exporter: ExporterServiceClient::new(channel.clone()),
             router: RouterServiceClient::new(channel),
-        })
+        }
     }
 
     /// Connects to a subject that was just started, as soon as it listens.

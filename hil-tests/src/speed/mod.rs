@@ -14,14 +14,17 @@
 mod arguments;
 mod bare;
 mod client;
+mod controller;
 mod each;
 mod lab;
 mod lines;
 mod machine;
 mod measurements;
 mod report;
+mod rounds;
 mod row;
 mod statistics;
+mod transfer;
 mod usage;
 
 use std::env;
@@ -37,10 +40,10 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
 use self::arguments::{Arguments, Part};
-use self::lab::Lab;
 use self::machine::Machine;
 use self::measurements::Measurement;
 use self::report::Report;
+use self::rounds::Rounds;
 use crate::prepared::Prepared;
 
 /// Where the report of a whole run goes.
@@ -57,6 +60,7 @@ pub fn main() -> Result<ExitCode> {
     match &arguments.part {
         Some(Part::Run(serve)) => runtime()?.block_on(serve.run()).map(|()| ExitCode::SUCCESS),
         Some(Part::PrintLines(lines)) => lines.print().map(|()| ExitCode::SUCCESS),
+        Some(Part::SwitchPort(port)) => port.switch().map(|()| ExitCode::SUCCESS),
         None => measure(&arguments),
     }
 }
@@ -71,11 +75,11 @@ fn measure(arguments: &Arguments) -> Result<ExitCode> {
     let prepared = Prepared::of_this_tree()?;
     prepared.must_be_there()?;
     let machine = Machine::of_this_run(&prepared)?;
-    let lab = Arc::new(Lab::new(prepared, arguments.quick));
+    let rounds = Arc::new(Rounds::new(prepared, arguments.quick));
     let report = runtime()?.block_on(async {
         // In a task: nothing that is measured has to pass between a worker and this thread.
         let mut task = JoinSet::new();
-        task.spawn(run(lab, chosen, machine));
+        task.spawn(run(rounds, chosen, machine));
         task.join_next().await.context("the task was just spawned")??
     })?;
     print(&report.to_string())?;
@@ -87,12 +91,16 @@ fn measure(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 /// One measurement after the other; one that fails doesn't keep the others from being made.
-async fn run(lab: Arc<Lab>, chosen: Vec<&'static Measurement>, machine: Machine) -> Result<Report> {
+async fn run(
+    rounds: Arc<Rounds>,
+    chosen: Vec<&'static Measurement>,
+    machine: Machine,
+) -> Result<Report> {
     let mut report = Report::new(machine)?;
     for measurement in chosen {
         report.add_disturbance(usage::disturbance().await?);
         let begun = tokio::time::Instant::now();
-        let samples = (measurement.run)(&lab).await;
+        let samples = (measurement.run)(&rounds).await;
         let seconds = begun.elapsed().as_secs_f64();
         let outcome = if samples.is_ok() { "measured" } else { "FAILED" };
         writeln!(io::stderr(), "{}: {outcome} in {seconds:.0} s", measurement.name)?;

@@ -6,7 +6,7 @@ use std::fs;
 use anyhow::{Context as _, Result};
 
 use super::machine::Machine;
-use super::measurements::{Measurement, NOT_YET};
+use super::measurements::Measurement;
 use super::row::{Samples, Target, Unit};
 use super::statistics::Spread;
 use crate::subject::Subject;
@@ -178,10 +178,6 @@ impl fmt::Display for Report {
         writeln!(f, "\nHow it is measured:\n")?;
         for (part, _) in &self.parts {
             writeln!(f, "- `{}`: {}", part.name, part.how)?;
-        }
-        writeln!(f, "\nNot measured yet:\n")?;
-        for (what, why) in NOT_YET {
-            writeln!(f, "- {what}: {why}")?;
         }
         Ok(())
     }

@@ -27,6 +27,8 @@ impl Unit {
     pub(super) const US: Self = Self::less_is_better(" µs");
     /// 10⁶ bytes.
     pub(super) const MB: Self = Self::less_is_better(" MB");
+    /// Hundredths.
+    pub(super) const PERCENT: Self = Self::less_is_better(" %");
     /// A number of something of which there should be few.
     pub(super) const FEW: Self = Self::less_is_better("");
     /// A number of something of which there should be many.

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{Measurement, Run};
 use crate::speed::client::Client;
-use crate::speed::lab::{Exporters, Lab, WHILE};
+use crate::speed::rounds::{Exporters, Rounds, WHILE};
 use crate::speed::row::{Row, Samples, Target, Unit};
 use crate::speed::statistics::median;
 use crate::speed::usage::processor_time;
@@ -21,14 +21,14 @@ pub(super) const UNARY: Measurement = Measurement {
          a message is about 5 %, the record for clients 3 %, and the passphrase's interceptor 2 %. \
          The bare server has none of these. The rest is the transport, which both share.",
     ),
-    run: |lab| -> Run<'_> { Box::pin(unary(lab)) },
+    run: |rounds| -> Run<'_> { Box::pin(unary(rounds)) },
 };
 
 pub(super) const ITEMS: Measurement = Measurement {
     name: "items",
     how: "calls `read` of a mocked power switch, which yields two measurements, and counts these.",
     profile: None,
-    run: |lab| -> Run<'_> { Box::pin(items(lab)) },
+    run: |rounds| -> Run<'_> { Box::pin(items(rounds)) },
 };
 
 static ONE_CALLER: Row = Row {
@@ -97,13 +97,13 @@ impl Caller {
     }
 }
 
-async fn unary(lab: &Lab) -> Result<Vec<Samples>> {
+async fn unary(rounds: &Rounds) -> Result<Vec<Samples>> {
     let mut one = Samples::of(&ONE_CALLER);
     let mut many = Samples::of(&MANY_CALLERS);
     let mut processor = Samples::of(&PROCESSOR);
-    let benches = lab.benches()?;
+    let benches = rounds.benches()?;
     let exporters = Exporters::start(&benches, |_| DEVICES.to_owned()).await?;
-    for subject in lab.turns() {
+    for subject in rounds.turns() {
         let caller = Caller::of(&exporters, subject).await?;
         one.add(subject, latency(&caller).await?);
 
@@ -118,12 +118,12 @@ async fn unary(lab: &Lab) -> Result<Vec<Samples>> {
     Ok(vec![one, many, processor])
 }
 
-async fn items(lab: &Lab) -> Result<Vec<Samples>> {
+async fn items(rounds: &Rounds) -> Result<Vec<Samples>> {
     let mut one = Samples::of(&ITEMS_ONE_CALLER);
     let mut many = Samples::of(&ITEMS_MANY_CALLERS);
-    let benches = lab.benches()?;
+    let benches = rounds.benches()?;
     let exporters = Exporters::start(&benches, |_| DEVICES.to_owned()).await?;
-    for subject in lab.turns() {
+    for subject in rounds.turns() {
         let callers = Caller::several(&exporters, subject).await?;
         one.add(subject, at_once(&callers, 1, Caller::items).await?.rate());
         many.add(subject, at_once(&callers, MANY, Caller::items).await?.rate());

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::leases::{BOTH_HOOKS, several};
 use super::{Measurement, Run};
-use crate::speed::lab::Lab;
+use crate::speed::rounds::Rounds;
 use crate::speed::row::{Row, Samples, Target, Unit};
 use crate::subject::{Exporter, Subject};
 
@@ -25,7 +25,7 @@ pub(super) const HISTORY: Measurement = Measurement {
     how: "as `lease`, with a store of 100,000 transitions and 10,000 runs of hooks; bare is the same \
           with an empty store, in the same round.",
     profile: None,
-    run: |lab| -> Run<'_> { Box::pin(history(lab)) },
+    run: |rounds| -> Run<'_> { Box::pin(history(rounds)) },
 };
 
 static TO_AVAILABLE: Row = Row {
@@ -44,14 +44,14 @@ const RUNS: usize = 10_000;
 /// How many of them become one commit: it is the amount that matters, not how it came there.
 const BATCH: usize = 1000;
 
-async fn history(lab: &Lab) -> Result<Vec<Samples>> {
+async fn history(rounds: &Rounds) -> Result<Vec<Samples>> {
     let mut to_available = Samples::of(&TO_AVAILABLE);
     let mut to_ready = Samples::of(&TO_READY);
-    let keeper = lab.bench(Subject::Hilt)?;
+    let keeper = rounds.bench(Subject::Hilt)?;
     let long = keeper.path("long-history");
     remember(&long).await?;
-    for subject in lab.turns() {
-        let bench = lab.bench(Subject::Hilt)?;
+    for subject in rounds.turns() {
+        let bench = rounds.bench(Subject::Hilt)?;
         let exporter = Exporter::with(&bench, BOTH_HOOKS);
         let exporter = match subject {
             Subject::Python => continue,

@@ -11,8 +11,8 @@ use tokio::time::{Instant, timeout};
 use super::{Measurement, Run};
 use crate::bench::Bench;
 use crate::speed::client::Client;
-use crate::speed::lab::Lab;
 use crate::speed::lines::{Line, now};
+use crate::speed::rounds::Rounds;
 use crate::speed::row::{Row, Samples, Target, Unit};
 use crate::speed::statistics::{median, quantile};
 use crate::subject::{Exporter, Subject};
@@ -23,7 +23,7 @@ pub(super) const LINES: Measurement = Measurement {
           with the time at which it was printed; the client takes the time at which the log stream \
           brings it. Of the bare server, the hook's output is a pipe and not a terminal.",
     profile: None,
-    run: |lab| -> Run<'_> { Box::pin(lines(lab)) },
+    run: |rounds| -> Run<'_> { Box::pin(lines(rounds)) },
 };
 
 pub(super) const BURST: Measurement = Measurement {
@@ -31,7 +31,7 @@ pub(super) const BURST: Measurement = Measurement {
     how: "the same with 10,000 lines at once; the rate is from the time of the first to the \
           arrival of the last that arrives.",
     profile: None,
-    run: |lab| -> Run<'_> { Box::pin(burst(lab)) },
+    run: |rounds| -> Run<'_> { Box::pin(burst(rounds)) },
 };
 
 pub(super) const BEFORE: Measurement = Measurement {
@@ -39,7 +39,7 @@ pub(super) const BEFORE: Measurement = Measurement {
     how: "the time from the start to LEASE_READY with a beforeLease hook of `true`, less that \
           without; bare is to fork and exec `sh -c true`.",
     profile: None,
-    run: |lab| -> Run<'_> { Box::pin(before(lab)) },
+    run: |rounds| -> Run<'_> { Box::pin(before(rounds)) },
 };
 
 pub(super) const STOP: Measurement = Measurement {
@@ -47,7 +47,7 @@ pub(super) const STOP: Measurement = Measurement {
     how: "SIGTERM to a leased exporter without clients, to the end of its process; bare runs the \
           hook by itself and exits.",
     profile: None,
-    run: |lab| -> Run<'_> { Box::pin(stop(lab)) },
+    run: |rounds| -> Run<'_> { Box::pin(stop(rounds)) },
 };
 
 static LINE_P50: Row =
@@ -75,11 +75,11 @@ static SIGTERM: Row = Row {
     targets: &[Target::Figure(30.0)],
 };
 
-async fn lines(lab: &Lab) -> Result<Vec<Samples>> {
+async fn lines(rounds: &Rounds) -> Result<Vec<Samples>> {
     let mut p50 = Samples::of(&LINE_P50);
     let mut p99 = Samples::of(&LINE_P99);
-    for subject in lab.turns() {
-        let heard = heard(&lab.bench(subject)?, 200, 5).await?;
+    for subject in rounds.turns() {
+        let heard = heard(&rounds.bench(subject)?, 200, 5).await?;
         let latencies: Vec<_> = heard.iter().map(|heard| heard.latency() * 1e3).collect();
         p50.add(subject, quantile(latencies.clone(), 0.5));
         p99.add(subject, quantile(latencies, 0.99));
@@ -87,11 +87,11 @@ async fn lines(lab: &Lab) -> Result<Vec<Samples>> {
     Ok(vec![p50, p99])
 }
 
-async fn burst(lab: &Lab) -> Result<Vec<Samples>> {
+async fn burst(rounds: &Rounds) -> Result<Vec<Samples>> {
     let mut count = Samples::of(&BURST_COUNT);
     let mut rate = Samples::of(&BURST_RATE);
-    for subject in lab.turns() {
-        let heard = heard(&lab.bench(subject)?, 10_000, 0).await?;
+    for subject in rounds.turns() {
+        let heard = heard(&rounds.bench(subject)?, 10_000, 0).await?;
         let arrived = f64::from(u32::try_from(heard.len())?);
         count.add(subject, arrived);
         if let [first, .., last] = heard.as_slice() {
@@ -146,18 +146,18 @@ const NO_HOOK: &str = "export: {}";
 const BEFORE_HOOK: &str = "hooks: {beforeLease: {script: 'true'}}";
 const AFTER_HOOK: &str = "hooks: {afterLease: {script: 'true'}}";
 
-async fn before(lab: &Lab) -> Result<Vec<Samples>> {
+async fn before(rounds: &Rounds) -> Result<Vec<Samples>> {
     /// A start differs from the next by more than a hook adds to it.
     const PAIRS: usize = 5;
     let mut added = Samples::of(&BEFORE_LEASE);
-    for subject in lab.turns() {
+    for subject in rounds.turns() {
         let milliseconds = match subject {
             Subject::Bare => fork_and_exec()?,
             Subject::Hilt | Subject::Python => {
                 let (mut with, mut without) = (Vec::new(), Vec::new());
                 for _ in 0..PAIRS {
-                    without.push(start_to_ready(&lab.bench(subject)?, NO_HOOK).await?);
-                    with.push(start_to_ready(&lab.bench(subject)?, BEFORE_HOOK).await?);
+                    without.push(start_to_ready(&rounds.bench(subject)?, NO_HOOK).await?);
+                    with.push(start_to_ready(&rounds.bench(subject)?, BEFORE_HOOK).await?);
                 }
                 median(with) - median(without)
             }
@@ -191,10 +191,10 @@ pub(super) fn fork_and_exec() -> Result<f64> {
     })
 }
 
-async fn stop(lab: &Lab) -> Result<Vec<Samples>> {
+async fn stop(rounds: &Rounds) -> Result<Vec<Samples>> {
     let mut stopped = Samples::of(&SIGTERM);
-    for subject in lab.turns() {
-        let bench = lab.bench(subject)?;
+    for subject in rounds.turns() {
+        let bench = rounds.bench(subject)?;
         let exporter = Exporter::with(&bench, AFTER_HOOK).unheard().launch()?;
         Client::patient(exporter.address()).await?.is_ready().await?;
         let sent = Instant::now();

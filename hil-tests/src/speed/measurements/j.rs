@@ -14,7 +14,7 @@ use super::{Measurement, Run};
 use crate::bench::Bench;
 use crate::process::Process;
 use crate::speed::client::Client;
-use crate::speed::lab::Lab;
+use crate::speed::rounds::Rounds;
 use crate::speed::row::{Row, Samples, Target, Unit};
 use crate::speed::statistics::median;
 use crate::subject::{self, Exporter, Subject};
@@ -25,7 +25,7 @@ pub(super) const J: Measurement = Measurement {
           nine other kinds of drivers; over TCP, and over the Unix socket of a local shell. Bare is \
           to fork and exec `sh -c true`.",
     profile: None,
-    run: |lab| -> Run<'_> { Box::pin(measure(lab)) },
+    run: |rounds| -> Run<'_> { Box::pin(measure(rounds)) },
 };
 
 const TARGETS: &[Target] = &[Target::Figure(5.0), Target::TimesPython(90.0)];
@@ -56,11 +56,11 @@ const TEN: &str = indoc! {"
       group: {type: jumpstarter_driver_composite.driver.Composite}
 "};
 
-async fn measure(lab: &Lab) -> Result<Vec<Samples>> {
+async fn measure(rounds: &Rounds) -> Result<Vec<Samples>> {
     let mut samples: Vec<_> = ROWS.iter().map(Samples::of).collect();
-    let (hilt, python) = (lab.bench(Subject::Hilt)?, lab.bench(Subject::Python)?);
+    let (hilt, python) = (rounds.bench(Subject::Hilt)?, rounds.bench(Subject::Python)?);
     let (hilt, python) = (Hosts::start(&hilt).await?, Hosts::start(&python).await?);
-    for subject in lab.turns() {
+    for subject in rounds.turns() {
         let hosts = match subject {
             Subject::Hilt => &hilt,
             Subject::Python => &python,

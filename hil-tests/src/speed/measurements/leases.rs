@@ -2,17 +2,19 @@
 
 use anyhow::{Result, bail};
 use exporter::wire::ExporterStatus;
+use indoc::formatdoc;
 use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
 use super::hooks::fork_and_exec;
 use super::{Measurement, Run};
 use crate::speed::client::Client;
-use crate::speed::lab::Lab;
+use crate::speed::controller::Controller;
+use crate::speed::rounds::Rounds;
 use crate::speed::row::{Row, Samples, Target, Unit};
 use crate::speed::statistics::median;
 use crate::speed::usage::Usage;
-use crate::subject::{Exporter, Start, Subject};
+use crate::subject::{Exporter, Start, Subject, config, run};
 
 pub(super) const LEASE: Measurement = Measurement {
     name: "lease",
@@ -21,7 +23,7 @@ pub(super) const LEASE: Measurement = Measurement {
           controller its EndSession runs no hook, and no second lease begins. Bare is to fork and \
           exec `sh -c true`.",
     profile: None,
-    run: |lab| -> Run<'_> { Box::pin(lease(lab)) },
+    run: |rounds| -> Run<'_> { Box::pin(lease(rounds)) },
 };
 
 pub(super) const LEASES: Measurement = Measurement {
@@ -29,7 +31,15 @@ pub(super) const LEASES: Measurement = Measurement {
     how: "10,000 leases with a beforeLease hook of `true`, once; the growth is from the end of the \
           first thousand to the end of the last.",
     profile: None,
-    run: |lab| -> Run<'_> { Box::pin(leases(lab)) },
+    run: |rounds| -> Run<'_> { Box::pin(leases(rounds)) },
+};
+
+pub(super) const CONTROLLED: Measurement = Measurement {
+    name: "controlled",
+    how: "a controller, played by this program, takes a lease from an exporter with hooks of `true`, \
+          and gives it the next when AVAILABLE is reported: until LEASE_READY is. No client comes.",
+    profile: None,
+    run: |rounds| -> Run<'_> { Box::pin(controlled(rounds)) },
 };
 
 static TO_AVAILABLE: Row = Row {
@@ -41,6 +51,11 @@ static TO_READY: Row = Row {
     title: "lease assigned to LEASE_READY with a hook of `true`",
     unit: Unit::MS,
     targets: &[Target::OverBare(5.0)],
+};
+static TO_NEXT: Row = Row {
+    title: "with a controller: lease end to the next LEASE_READY, no-op hooks",
+    unit: Unit::MS,
+    targets: &[Target::Figure(100.0), Target::TimesPython(20.0)],
 };
 static TIME: Row =
     Row { title: "10,000 leases: time a lease, first thousand", unit: Unit::MS, targets: &[] };
@@ -69,15 +84,15 @@ pub(super) const BOTH_HOOKS: &str =
     "hooks: {beforeLease: {script: 'true'}, afterLease: {script: 'true'}}";
 const BEFORE_HOOK: &str = "hooks: {beforeLease: {script: 'true'}}";
 
-async fn lease(lab: &Lab) -> Result<Vec<Samples>> {
+async fn lease(rounds: &Rounds) -> Result<Vec<Samples>> {
     let mut to_available = Samples::of(&TO_AVAILABLE);
     let mut to_ready = Samples::of(&TO_READY);
-    for subject in lab.turns() {
+    for subject in rounds.turns() {
         match subject {
             Subject::Python => {}
             Subject::Bare => to_ready.add(subject, fork_and_exec()?),
             Subject::Hilt => {
-                let bench = lab.bench(subject)?;
+                let bench = rounds.bench(subject)?;
                 let (available, ready) = several(Exporter::with(&bench, BOTH_HOOKS)).await?;
                 to_available.add(subject, available);
                 to_ready.add(subject, ready);
@@ -85,6 +100,38 @@ async fn lease(lab: &Lab) -> Result<Vec<Samples>> {
         }
     }
     Ok(vec![to_available, to_ready])
+}
+
+async fn controlled(rounds: &Rounds) -> Result<Vec<Samples>> {
+    const LEASES: usize = 5;
+    let mut samples = Samples::of(&TO_NEXT);
+    for subject in rounds.turns().filter(|subject| *subject != Subject::Bare) {
+        let bench = rounds.bench(subject)?;
+        let mut controller = Controller::start()?;
+        let endpoint = controller.address();
+        let body = formatdoc! {"
+            endpoint: {endpoint}
+            token: secret
+            tls: {{insecure: true, ca: ''}}
+            {BOTH_HOOKS}
+        "};
+        let file = bench.write("controlled.yaml", config(&body))?;
+        let _exporter = run(&bench, &["--exporter-config", &file.display().to_string()])?;
+        controller.hears(ExporterStatus::Available).await?;
+        controller.lease(Some("lease-0".into()));
+        controller.hears(ExporterStatus::LeaseReady).await?;
+        let mut taken = Vec::new();
+        for number in 1..=LEASES {
+            let ended = Instant::now();
+            controller.lease(None);
+            controller.hears(ExporterStatus::Available).await?;
+            controller.lease(Some(format!("lease-{number}")));
+            controller.hears(ExporterStatus::LeaseReady).await?;
+            taken.push(ended.elapsed().as_secs_f64() * 1e3);
+        }
+        samples.add(subject, median(taken));
+    }
+    Ok(vec![samples])
 }
 
 /// One lease after the other: what takes it to AVAILABLE, and from there to LEASE_READY, in
@@ -110,9 +157,9 @@ pub(super) async fn several(exporter: Start<'_>) -> Result<(f64, f64)> {
     Ok((median(ends), median(starts)))
 }
 
-async fn leases(lab: &Lab) -> Result<Vec<Samples>> {
+async fn leases(rounds: &Rounds) -> Result<Vec<Samples>> {
     const THOUSAND: u32 = 1000;
-    let bench = lab.bench(Subject::Hilt)?;
+    let bench = rounds.bench(Subject::Hilt)?;
     let exporter = Exporter::with(&bench, BEFORE_HOOK).unheard().launch()?;
     let client = Client::patient(exporter.address()).await?;
     client.is_ready().await?;

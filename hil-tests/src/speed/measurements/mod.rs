@@ -5,7 +5,11 @@ mod devices;
 mod history;
 mod hooks;
 mod j;
+mod labs;
 mod leases;
+mod many;
+mod power;
+mod queue;
 mod serial;
 mod start;
 mod streams;
@@ -15,7 +19,7 @@ use std::pin::Pin;
 
 use anyhow::Result;
 
-use super::lab::Lab;
+use super::rounds::Rounds;
 use super::row::Samples;
 
 /// The size of a chunk where large ones are sent, in bytes. `j` sends as much at once.
@@ -30,7 +34,7 @@ pub(super) struct Measurement {
     pub(super) how: &'static str,
     /// What a profile shows where a row may miss its target; printed if one does.
     pub(super) profile: Option<&'static str>,
-    pub(super) run: for<'l> fn(&'l Lab) -> Run<'l>,
+    pub(super) run: for<'l> fn(&'l Rounds) -> Run<'l>,
 }
 
 /// A measurement on its way.
@@ -46,6 +50,8 @@ pub(super) static ALL: &[Measurement] = &[
     streams::DUPLEX,
     streams::TCP,
     serial::SERIAL,
+    serial::BAUD,
+    power::POWER,
     hooks::LINES,
     hooks::BURST,
     hooks::BEFORE,
@@ -55,17 +61,11 @@ pub(super) static ALL: &[Measurement] = &[
     devices::DEVICE,
     leases::LEASE,
     leases::LEASES,
+    leases::CONTROLLED,
     history::HISTORY,
-];
-
-/// Rows that have to wait for a part of Hilt, and for which.
-pub(super) static NOT_YET: &[(&str, &str)] = &[
-    (
-        "each further exporter in the process, 100 exporters in one process",
-        "waits for `hilt run` with several configurations",
-    ),
-    (
-        "lease turnaround and CreateLease to first call in the embedded service",
-        "waits for the embedded lease service",
-    ),
+    labs::FIRST_CALL,
+    labs::TURNAROUND,
+    labs::ROUTER,
+    queue::QUEUE,
+    many::MANY,
 ];

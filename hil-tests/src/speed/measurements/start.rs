@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use super::{Measurement, Run};
 use crate::speed::client::Client;
-use crate::speed::lab::Lab;
+use crate::speed::rounds::Rounds;
 use crate::speed::row::{Row, Samples, Target, Unit};
 use crate::speed::usage::Usage;
 use crate::subject::Exporter;
@@ -19,7 +19,7 @@ pub(super) const START: Measurement = Measurement {
          64 KiB at a time around whatever a start touches. The store is opened before the first \
          client is let in: that is one wait for the disk, and two more for a new one.",
     ),
-    run: |lab| -> Run<'_> { Box::pin(measure(lab)) },
+    run: |rounds| -> Run<'_> { Box::pin(measure(rounds)) },
 };
 
 static FIRST_REPORT: Row = Row {
@@ -43,12 +43,12 @@ export:
   echo: {type: jumpstarter_driver_network.driver.EchoNetwork}
 ";
 
-async fn measure(lab: &Lab) -> Result<Vec<Samples>> {
+async fn measure(rounds: &Rounds) -> Result<Vec<Samples>> {
     let mut first_report = Samples::of(&FIRST_REPORT);
     let mut resident = Samples::of(&RESIDENT);
     let mut proportional = Samples::of(&PROPORTIONAL);
-    for subject in lab.turns() {
-        let bench = lab.bench(subject)?;
+    for subject in rounds.turns() {
+        let bench = rounds.bench(subject)?;
         let start = Exporter::with(&bench, DEVICES).unheard();
         let started = Instant::now();
         let exporter = start.launch()?;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{Measurement, Run};
 use crate::speed::client::{Stream, finish, next, send};
-use crate::speed::lab::{Exporters, Lab, WHILE};
+use crate::speed::rounds::{Exporters, Rounds, WHILE};
 use crate::speed::row::{Row, Samples, Target, Unit};
 use crate::speed::statistics::quantile;
 
@@ -21,7 +21,7 @@ pub(super) const PING: Measurement = Measurement {
         "each chunk passes one task more than in the bare server, as a client that sends without \
          reading must not block the device; where that wakes another thread, it is what is seen.",
     ),
-    run: |lab| -> Run<'_> { Box::pin(ping(lab)) },
+    run: |rounds| -> Run<'_> { Box::pin(ping(rounds)) },
 };
 
 pub(super) const DUPLEX: Measurement = Measurement {
@@ -32,7 +32,7 @@ pub(super) const DUPLEX: Measurement = Measurement {
         "the kernel's sockets and memory take most of it. Each chunk passes one task more than in \
          the bare server, as a client that sends without reading must not block the device.",
     ),
-    run: |lab| -> Run<'_> { Box::pin(duplex(lab)) },
+    run: |rounds| -> Run<'_> { Box::pin(duplex(rounds)) },
 };
 
 pub(super) const TCP: Measurement = Measurement {
@@ -40,7 +40,7 @@ pub(super) const TCP: Measurement = Measurement {
     how: "the same with chunks of 1 KiB and TcpNetwork, with an echo server behind it. The bare \
           server echoes by itself.",
     profile: None,
-    run: |lab| -> Run<'_> { Box::pin(tcp(lab)) },
+    run: |rounds| -> Run<'_> { Box::pin(tcp(rounds)) },
 };
 
 static PING_P50: Row =
@@ -58,17 +58,17 @@ static TCP_1_KIB: Row = Row {
     targets: &[Target::TimesPython(10.0)],
 };
 
-const ECHO: &str = "
+pub(super) const ECHO: &str = "
 export:
   echo: {type: jumpstarter_driver_network.driver.EchoNetwork}
 ";
 
-async fn ping(lab: &Lab) -> Result<Vec<Samples>> {
+async fn ping(rounds: &Rounds) -> Result<Vec<Samples>> {
     let mut p50 = Samples::of(&PING_P50);
     let mut p99 = Samples::of(&PING_P99);
-    let benches = lab.benches()?;
+    let benches = rounds.benches()?;
     let exporters = Exporters::start(&benches, |_| ECHO.to_owned()).await?;
-    for subject in lab.turns() {
+    for subject in rounds.turns() {
         let client = exporters.client(subject).await?;
         let stream = client.stream(&client.uuid("echo").await?).await?;
         let latencies = pings(stream).await?;
@@ -78,11 +78,11 @@ async fn ping(lab: &Lab) -> Result<Vec<Samples>> {
     Ok(vec![p50, p99])
 }
 
-async fn duplex(lab: &Lab) -> Result<Vec<Samples>> {
+async fn duplex(rounds: &Rounds) -> Result<Vec<Samples>> {
     let mut rate = Samples::of(&DUPLEX_64_KIB);
-    let benches = lab.benches()?;
+    let benches = rounds.benches()?;
     let exporters = Exporters::start(&benches, |_| ECHO.to_owned()).await?;
-    for subject in lab.turns() {
+    for subject in rounds.turns() {
         let client = exporters.client(subject).await?;
         let stream = client.stream(&client.uuid("echo").await?).await?;
         rate.add(subject, both_ways(stream, 64 * 1024).await?);
@@ -90,7 +90,7 @@ async fn duplex(lab: &Lab) -> Result<Vec<Samples>> {
     Ok(vec![rate])
 }
 
-async fn tcp(lab: &Lab) -> Result<Vec<Samples>> {
+async fn tcp(rounds: &Rounds) -> Result<Vec<Samples>> {
     let mut rate = Samples::of(&TCP_1_KIB);
     let listener = TcpListener::bind("127.0.0.1:0").await.context("binding an echo server")?;
     let port = listener.local_addr()?.port();
@@ -102,9 +102,9 @@ async fn tcp(lab: &Lab) -> Result<Vec<Samples>> {
             type: jumpstarter_driver_network.driver.TcpNetwork
             config: {{host: 127.0.0.1, port: {port}}}
     "};
-    let benches = lab.benches()?;
+    let benches = rounds.benches()?;
     let exporters = Exporters::start(&benches, |_| devices.clone()).await?;
-    for subject in lab.turns() {
+    for subject in rounds.turns() {
         let client = exporters.client(subject).await?;
         let stream = client.stream(&client.uuid("tcp").await?).await?;
         rate.add(subject, both_ways(stream, 1024).await?);

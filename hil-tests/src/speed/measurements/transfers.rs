@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::{CHUNK, Measurement, Run};
 use crate::bench::Bench;
 use crate::speed::client::{Client, finish, next, send};
-use crate::speed::lab::{Exporters, Lab};
+use crate::speed::rounds::{Exporters, Rounds};
 use crate::speed::row::{Row, Samples, Target, Unit};
 use crate::speed::usage::{peak_memory, processor_time};
 use crate::subject::Subject;
@@ -27,7 +27,7 @@ pub(super) const TRANSFER: Measurement = Measurement {
          frame, as compression may stand between the two; an upload, from the frames to a chunk that \
          is aligned for direct I/O.",
     ),
-    run: |lab| -> Run<'_> { Box::pin(transfer(lab)) },
+    run: |rounds| -> Run<'_> { Box::pin(transfer(rounds)) },
 };
 
 pub(super) const FLASH: Measurement = Measurement {
@@ -35,7 +35,7 @@ pub(super) const FLASH: Measurement = Measurement {
     how: "an image of 256 MiB, compressed with zstd to about half, to MockStorageMux; plain bytes \
           count. Bare is `zstd -dc | dd` to a file. Neither bypasses the page cache nor syncs.",
     profile: None,
-    run: |lab| -> Run<'_> { Box::pin(flash(lab)) },
+    run: |rounds| -> Run<'_> { Box::pin(flash(rounds)) },
 };
 
 static UPLOAD: Row = Row {
@@ -72,15 +72,15 @@ export:
 const SIZE: usize = 256 << 20;
 const MEBIBYTES: f64 = 256.0;
 
-async fn transfer(lab: &Lab) -> Result<Vec<Samples>> {
+async fn transfer(rounds: &Rounds) -> Result<Vec<Samples>> {
     let mut upload_rate = Samples::of(&UPLOAD);
     let mut upload_processor = Samples::of(&UPLOAD_PROCESSOR);
     let mut download_rate = Samples::of(&DOWNLOAD);
     let mut download_processor = Samples::of(&DOWNLOAD_PROCESSOR);
     let image = vec![noise(CHUNK)?; SIZE / CHUNK];
-    let benches = lab.benches()?;
+    let benches = rounds.benches()?;
     let exporters = Exporters::start(&benches, |_| DEVICES.to_owned()).await?;
-    for subject in lab.turns() {
+    for subject in rounds.turns() {
         let client = exporters.client(subject).await?;
         let uuid = client.uuid("mux").await?;
         let processes = benches[subject].processes();
@@ -100,14 +100,14 @@ async fn transfer(lab: &Lab) -> Result<Vec<Samples>> {
     Ok(vec![upload_rate, upload_processor, download_rate, download_processor])
 }
 
-async fn flash(lab: &Lab) -> Result<Vec<Samples>> {
+async fn flash(rounds: &Rounds) -> Result<Vec<Samples>> {
     let mut zstd = Samples::of(&FLASH_ZSTD);
     let mut memory = Samples::of(&FLASH_MEMORY);
-    let benches = lab.benches()?;
+    let benches = rounds.benches()?;
     let file = compressed(&benches[Subject::Bare], SIZE).await?;
     let image: Vec<_> = std::fs::read(&file)?.chunks(CHUNK).map(Bytes::copy_from_slice).collect();
     let exporters = Exporters::start(&benches, |_| DEVICES.to_owned()).await?;
-    for subject in lab.turns() {
+    for subject in rounds.turns() {
         let bench = &benches[subject];
         warm_page_cache()?;
         let begun = Instant::now();
