@@ -83,6 +83,7 @@
 //! 10. No wildcard arm in a `match` on a state, an event, an effect or an error category.
 
 pub mod app;
+mod backoff;
 pub mod cli;
 pub mod config;
 pub mod control;

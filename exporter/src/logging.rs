@@ -67,7 +67,7 @@ fn wanted(level: LevelFilter) -> Targets {
 /// hear.
 pub fn exporter_span(name: &str, log: &Log) -> Span {
     // At the highest level, so that no filter can cut the way.
-    let span = tracing::error_span!("exporter", name);
+    let span = tracing::error_span!(parent: None, "exporter", name);
     span.with_subscriber(|(id, dispatch)| {
         let registry = dispatch.downcast_ref::<Registry>();
         if let Some(span) = registry.and_then(|registry| registry.span(id)) {

@@ -1,23 +1,26 @@
 //! What every exporter is made of, whoever gives it its leases.
 
 use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures_util::FutureExt as _;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use super::unbuilt;
+use super::{panicked, unbuilt};
 use crate::config::Config;
 use crate::control::{self, Desk};
 use crate::lease::actor::{self, Actor, LeaseHandle};
 use crate::lease::assigner::Assigner;
 use crate::lease::ledger::Ledger;
-use crate::lease::status::{Publisher, Reader};
+use crate::lease::machine::journal::Progress;
+use crate::lease::status::{Publisher, Reader, Status};
 use crate::lifecycle::{Drivers, Lifecycle, Setting};
 use crate::reload::Reloader;
 use crate::secret::Secret;
@@ -68,6 +71,14 @@ impl State {
     }
 }
 
+/// Whether an earlier process has left a lease that is not over.
+fn owes(recovery: &Recovery) -> bool {
+    recovery.lease.as_ref().is_some_and(|(_, progress)| match progress {
+        Progress::Preparing | Progress::Prepared(_) | Progress::CleaningUp(..) => true,
+        Progress::Over => false,
+    })
+}
+
 /// An exporter.
 #[derive(Debug)]
 pub(super) struct Exporter {
@@ -100,6 +111,11 @@ impl Exporter {
         let done = recovery.stages.clone();
         let drivers = Drivers::recovered(&recovery.drivers, done, store.clone());
         let (publisher, status) = Publisher::new();
+        if owes(&recovery) {
+            // Nobody else is to be sent here before that is done.
+            let message = "Opening the bench again after a restart".to_owned();
+            publisher.publish(Status::BeforeLeaseHook, message);
+        }
         let handle = LeaseHandle::default();
         let serving = CancellationToken::new();
         let parts = Parts {
@@ -147,6 +163,11 @@ impl Exporter {
 
     /// Serves on `listener` until it is told to stop, beside the `link` to whoever gives it its
     /// leases; returns the exit code.
+    ///
+    /// # Errors
+    ///
+    /// Why it can't go on; a panic is such a reason, too. Nothing of it is left running then, and its
+    /// devices are closed, so that it can be started again.
     pub(super) async fn run(
         self,
         listener: Listener,
@@ -171,23 +192,30 @@ impl Exporter {
                 None => std::future::pending().await,
             }
         };
-        let code = tokio::select! {
-            code = leases => code,
-            never = reloader.run(shutdown) => match never {},
-            never = link => match never {},
-            failed = desk => {
-                failed?;
-                anyhow::bail!("the control socket has closed");
-            }
-            failed = &mut server => {
-                failed?;
-                anyhow::bail!("the listener has closed");
+        let work = async {
+            tokio::select! {
+                code = leases => Ok(code),
+                never = reloader.run(shutdown) => match never {},
+                never = link => match never {},
+                failed = desk => {
+                    failed?;
+                    anyhow::bail!("the control socket has closed");
+                }
+                failed = &mut server => {
+                    failed?;
+                    anyhow::bail!("the listener has closed");
+                }
             }
         };
+        let outcome = AssertUnwindSafe(work).catch_unwind().await;
+        let outcome = outcome.unwrap_or_else(|panic| Err(panicked(&*panic)));
         serving.cancel();
-        server.await?;
+        match &outcome {
+            Ok(_) => server.await?,
+            Err(_) => drop(timeout(LAST_MOMENT, bench.tree().close()).await),
+        }
         bench.tasks.close();
         timeout(LAST_MOMENT, bench.tasks.wait()).await.ok();
-        Ok(code)
+        outcome
     }
 }

@@ -7,10 +7,10 @@ use tonic::Status;
 use tracing::Instrument as _;
 
 use super::Link;
-use super::backoff::Backoff;
 use super::contact::Contact;
 use super::outage::{Outage, reason};
 use super::tunnel;
+use crate::backoff::Backoff;
 use crate::lease::scheduled::Tenure;
 use crate::wire::{ListenRequest, ListenResponse};
 

@@ -20,7 +20,6 @@
 //! anew. Response headers of Listen and of router streams come only with the first message: nothing
 //! ever waits for them but what is about that message.
 
-mod backoff;
 mod contact;
 pub mod dialer;
 mod listen;

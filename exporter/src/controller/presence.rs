@@ -5,10 +5,10 @@ use std::convert::Infallible;
 use tokio::time::timeout;
 use tonic::Status;
 
-use super::backoff::Backoff;
 use super::contact::Contact;
 use super::outage::{Outage, reason};
 use super::{ANSWER, Link};
+use crate::backoff::Backoff;
 use crate::lease::scheduled::{Assignment, Claim};
 use crate::wire::{RegisterRequest, StatusRequest, StatusResponse};
 

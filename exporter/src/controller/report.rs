@@ -5,11 +5,11 @@ use std::convert::Infallible;
 use tokio::sync::watch;
 use tonic::{Code, Status as RpcStatus};
 
-use super::backoff::Backoff;
 use super::contact::Contact;
 use super::outage::{Outage, reason};
 use super::presence::within;
 use super::{Link, Presence};
+use crate::backoff::Backoff;
 use crate::lease::scheduled::Assignment;
 use crate::lease::status::{Reader, Status};
 use crate::wire::{ExporterStatus, ReleaseLeaseRequest, ReportStatusRequest, UnregisterRequest};

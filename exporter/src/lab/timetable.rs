@@ -141,6 +141,34 @@ impl Timetable {
         changes
     }
 
+    /// An exporter has come, perhaps for the first time. A lease that it has is still its own.
+    pub fn welcome(
+        &mut self,
+        exporter: &str,
+        labels: Labels,
+        presence: Presence,
+        now: Timestamp,
+    ) -> Changes {
+        let held = |lease: &&Lease| lease.hold().is_some_and(|hold| hold.exporter == exporter);
+        let lease = self.leases.values().find(held).map(|lease| lease.name.clone());
+        self.benches.insert(exporter.into(), Bench { labels, presence, lease });
+        // It has to be told, whatever it is.
+        let mut changes = Changes { benches: [exporter.into()].into(), ..Changes::default() };
+        self.reconsider(now, &mut changes);
+        changes
+    }
+
+    /// An exporter is gone, and may come back. A lease that it had is over.
+    pub fn lose(&mut self, exporter: &str, now: Timestamp) -> Changes {
+        let mut changes = Changes::default();
+        let Some(bench) = self.benches.get_mut(exporter) else { return changes };
+        bench.presence = Presence::Offline;
+        if let Some(lease) = bench.lease.clone() {
+            self.end(&lease, How::Released, now, &mut changes);
+        }
+        changes
+    }
+
     /// What an exporter is now.
     pub fn follow(&mut self, exporter: &str, presence: Presence, now: Timestamp) -> Changes {
         let mut changes = Changes::default();

@@ -198,10 +198,10 @@ impl Actor {
                 Err(error) => resume_unwind(error.into_panic()),
             },
             () = shutdown.down.cancelled(), if self.leaving < Some(Farewell::Down) => {
-                self.leave(Farewell::Down)
+                self.leave(Farewell::Down, shutdown)
             }
             () = shutdown.drain.cancelled(), if self.leaving < Some(Farewell::Stop) => {
-                self.leave(Farewell::Stop)
+                self.leave(Farewell::Stop, shutdown)
             }
             () = self.handle.end_session.notified() => Event::Ended(EndReason::Released),
             () = self.handle.reinstate.notified() => Event::Reinstated,
@@ -219,14 +219,17 @@ impl Actor {
         }
     }
 
-    fn leave(&mut self, farewell: Farewell) -> Event {
+    fn leave(&mut self, farewell: Farewell, shutdown: &Shutdown) -> Event {
         // A standing lease that nobody uses is no lease to be preempted: it ends, and then the
         // exporter stops, or goes, without one.
         if matches!(self.machine.state(), State::Ready(_)) && self.assigner.is_deserted() {
             return Event::Ended(EndReason::ExporterStopping);
         }
         self.leaving = Some(farewell);
-        service_manager::stopping(self.lifecycle.departure());
+        // To the service manager, a process that stops has to be gone in time.
+        if shutdown.ends_the_process() {
+            service_manager::stopping(self.lifecycle.departure());
+        }
         Event::Stop(farewell)
     }
 

@@ -126,6 +126,11 @@ impl Reader {
         self.receiver.borrow().clone()
     }
 
+    /// Whether there will be no more publications.
+    pub fn is_closed(&self) -> bool {
+        self.receiver.has_changed().is_err()
+    }
+
     /// Waits for a publication that is wanted, and returns it; the present one counts. None if
     /// there will be no more.
     pub async fn wait_for(&mut self, wanted: impl FnMut(&Snapshot) -> bool) -> Option<Snapshot> {

@@ -25,9 +25,9 @@ pub(super) struct Clerk {
 impl Clerk {
     /// Takes up the leases that an earlier process has left.
     pub(super) async fn begin(desk: Desk, leases: Vec<Lease>, now: Timestamp) -> Self {
-        let benches = desk.places.iter().map(|(name, place)| {
-            let presence = Presence::from(place.status.current().status);
-            (name.clone(), Bench { labels: place.labels(), presence, lease: None })
+        let benches = desk.places.all().into_iter().map(|(name, place)| {
+            let presence = Presence::from(place.now().status);
+            (name, Bench { labels: place.labels(), presence, lease: None })
         });
         let benches: BTreeMap<_, _> = benches.collect();
         let names: Vec<_> = benches.keys().cloned().collect();
@@ -37,10 +37,7 @@ impl Clerk {
         let mut clerk = Self { timetable, desk };
         clerk.settle(changes).await;
         for name in &names {
-            // Given back just before the last process ended.
-            if let Some(lease) = clerk.desk.places.get(name).and_then(|it| it.schedule.owed()) {
-                clerk.returned(&lease, now).await;
-            }
+            clerk.collect(name, now).await;
         }
         clerk
     }
@@ -81,6 +78,17 @@ impl Clerk {
             }
             Order::Lease(name, reply) => drop(reply.send(self.seen(&name))),
             Order::Live(query, reply) => drop(reply.send(Ok(self.live(&query)))),
+            Order::Arrived(exporter) => {
+                let Some(place) = self.desk.places.get(&exporter) else { return };
+                let presence = Presence::from(place.now().status);
+                let changes = self.timetable.welcome(&exporter, place.labels(), presence, now);
+                self.settle(changes).await;
+                self.collect(&exporter, now).await;
+            }
+            Order::Left(exporter) => {
+                let changes = self.timetable.lose(&exporter, now);
+                self.settle(changes).await;
+            }
             Order::Presence(exporter, presence) => {
                 let changes = self.timetable.follow(&exporter, presence, now);
                 self.settle(changes).await;
@@ -184,6 +192,14 @@ impl Clerk {
     async fn returned(&mut self, lease: &str, now: Timestamp) {
         let changes = self.timetable.release(lease, false, now);
         self.settle(changes).await;
+    }
+
+    /// Takes back the lease that an exporter has given back just before its process has ended, or it
+    /// itself.
+    async fn collect(&mut self, exporter: &str, now: Timestamp) {
+        if let Some(lease) = self.desk.places.get(exporter).and_then(|it| it.schedule.owed()) {
+            self.returned(&lease, now).await;
+        }
     }
 
     fn seen(&self, name: &str) -> Result<Seen, Refused> {
