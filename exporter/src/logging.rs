@@ -60,6 +60,8 @@ pub fn init_silent(level: LevelFilter) -> Result<(), TryInitError> {
 /// Messages of this level from our own crates; of others, only what is serious.
 fn wanted(level: LevelFilter) -> Targets {
     let own = [("exporter", level), ("drivers", level), ("hooks", level)];
+    // Nobody is told what goes on without having asked for it.
+    let own = own.into_iter().chain([("exporter::activity", level.max(LevelFilter::INFO))]);
     Targets::new().with_default(level.min(LevelFilter::WARN)).with_targets(own)
 }
 

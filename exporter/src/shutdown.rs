@@ -1,5 +1,5 @@
-//! What signals ask of an exporter: an orderly end, of which the second no longer waits, or a look at
-//! its configuration.
+//! What signals ask of an exporter: an orderly end, of which the second no longer waits, a look at its
+//! configuration, or word of what goes on.
 //!
 //! A service is told by SIGHUP to read its configuration again; for a command that somebody has typed,
 //! it is the end of the terminal.
@@ -21,6 +21,8 @@ pub struct Shutdown {
     pub abort: CancellationToken,
     /// Read the configuration again.
     hangups: watch::Sender<()>,
+    /// Say what goes on.
+    looks: watch::Sender<()>,
     /// The end of the whole process, where there are other exporters in it.
     process: Option<CancellationToken>,
 }
@@ -35,6 +37,7 @@ impl Shutdown {
             down: self.down.child_token(),
             abort: self.abort.child_token(),
             hangups: self.hangups.clone(),
+            looks: self.looks.clone(),
             process: Some(self.drain.clone()),
         }
     }
@@ -67,6 +70,16 @@ impl Shutdown {
     pub fn hangups(&self) -> watch::Receiver<()> {
         self.hangups.subscribe()
     }
+
+    /// Has everybody say what goes on.
+    pub fn look(&self) {
+        self.looks.send_replace(());
+    }
+
+    /// Changes whenever somebody wants to know what goes on, from now on.
+    pub fn looks(&self) -> watch::Receiver<()> {
+        self.looks.subscribe()
+    }
 }
 
 /// The signals that an exporter listens to.
@@ -75,6 +88,7 @@ pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    quit: Signal,
     on_hangup: OnHangup,
 }
 
@@ -88,12 +102,13 @@ pub enum OnHangup {
 }
 
 impl Signals {
-    /// Listens to SIGTERM, SIGINT and SIGHUP from now on.
+    /// Listens to SIGTERM, SIGINT, SIGHUP and SIGQUIT from now on.
     pub fn new(on_hangup: OnHangup) -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            quit: signal(SignalKind::quit())?,
             on_hangup,
         })
     }
@@ -111,6 +126,11 @@ impl Signals {
                     }
                     OnHangup::Stop => "SIGHUP",
                 },
+                _ = self.quit.recv() => {
+                    tracing::info!("SIGQUIT: what goes on at the moment");
+                    shutdown.look();
+                    continue;
+                }
             };
             if shutdown.drain.is_cancelled() {
                 tracing::warn!("{name}: stopping at once");

@@ -30,6 +30,7 @@ use super::exporter::{Setup, State};
 use super::idle::Idle;
 use super::panicked;
 use super::tries::{Tries, Verdict};
+use crate::activity;
 use crate::backoff::{Backoff, Pace};
 use crate::config::{Config, Environment, FailureDetection, load_to_run};
 use crate::shutdown::Shutdown;
@@ -269,14 +270,18 @@ impl Keeper {
     /// Waits; meanwhile, people are told why.
     async fn idle<T>(&mut self, message: String, until: impl Future<Output = T>) -> Next {
         let directory = self.name.as_ref().map(|name| self.state_dir.exporter(name));
-        let mut idle = Idle::new(directory, message, &self.shutdown);
-        let mut hangups = self.shutdown.hangups();
+        let mut idle = Idle::new(directory, message.clone(), &self.shutdown);
+        let (mut hangups, mut looks) = (self.shutdown.hangups(), self.shutdown.looks());
         tokio::pin!(until);
         loop {
             let request = tokio::select! {
                 _ = &mut until => return Next::Again,
                 () = self.shutdown.told() => return Next::Over,
                 Ok(()) = hangups.changed() => return Next::Asked,
+                Ok(()) = looks.changed() => {
+                    activity::say(&message);
+                    continue;
+                }
                 request = idle.asked() => request,
             };
             let read = self.read().await;

@@ -58,8 +58,8 @@ impl LabOptions {
         for config in fleet.configs() {
             places.expect(config)?;
         }
-        let stop = shutdown.abort.child_token();
-        let served = lab.serve(listener, certificate, served, places.clone(), stop.clone());
+        let told = shutdown.of_one();
+        let served = lab.serve(listener, certificate, served, places.clone(), &told);
         tokio::pin!(served);
         service_manager::ready();
         let start: Arc<Start> = Arc::new(move |setup, shutdown| {
@@ -76,7 +76,7 @@ impl LabOptions {
         tokio::select! {
             code = &mut exporters => {
                 // Whoever looks at the end of a lease has had the time to.
-                stop.cancel();
+                told.abort.cancel();
                 served.await?;
                 Ok(code)
             }

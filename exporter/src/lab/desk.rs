@@ -20,6 +20,7 @@ use super::selector::{Labels, Selector};
 use super::store::{Store, StoreError};
 use super::terms::Wanted;
 use super::timetable::Presence;
+use crate::shutdown::Shutdown;
 
 /// How many orders may wait.
 const WAITING: usize = 64;
@@ -85,21 +86,22 @@ enum Order {
 
 impl Desk {
     /// Opens the desk for these exporters, and takes up the leases that are not over. It is served by
-    /// a task of `tasks` until `stop`.
+    /// a task of `tasks` until it is told to stop at once.
     pub async fn open(
         store: Store,
         places: Places,
         tasks: &TaskTracker,
-        stop: &CancellationToken,
+        told: &Shutdown,
     ) -> Result<Self, StoreError> {
         let (orders, inbox) = mpsc::channel(WAITING);
         let desk = Self { orders, places, store };
         let leases = desk.store.ask(|database| database.live_leases()).await?;
         let clerk = Clerk::begin(desk.clone(), leases, Timestamp::now()).await;
+        let stop = &told.abort;
         let (usher, over) = (usher(desk.clone(), stop.clone()), stop.clone());
         tasks.spawn(async move { over.run_until_cancelled(usher).await });
-        let stop = stop.clone();
-        tasks.spawn(async move { stop.run_until_cancelled(clerk.run(inbox)).await });
+        let (stop, looks) = (stop.clone(), told.looks());
+        tasks.spawn(async move { stop.run_until_cancelled(clerk.run(inbox, looks)).await });
         Ok(desk)
     }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::authentication::{Authentication, Refusals};
@@ -18,6 +17,7 @@ use super::port;
 use super::service::{Clients, Controller, Login, Router};
 use super::store::Store;
 use super::token::Signer;
+use crate::shutdown::Shutdown;
 use crate::wire::client::client_service_server::ClientServiceServer;
 use crate::wire::controller_service_server::ControllerServiceServer;
 use crate::wire::router_service_server::RouterServiceServer;
@@ -46,7 +46,8 @@ impl Lab {
         Ok(Self { _lock: lock, store, signer })
     }
 
-    /// Serves these exporters to the lab's clients, until `stop`.
+    /// Serves these exporters to the lab's clients, until it is told to stop at once: what the lab has
+    /// to do for them, they do before.
     ///
     /// # Errors
     ///
@@ -57,14 +58,15 @@ impl Lab {
         certificate: Certificate,
         served: Served,
         places: Places,
-        stop: CancellationToken,
+        told: &Shutdown,
     ) -> anyhow::Result<()> {
         // Whatever happens, nobody works at the desk any more when this is over.
+        let stop = told.abort.clone();
         let _stopped = stop.clone().drop_guard();
         let names: Vec<_> = places.all().into_keys().collect();
         tracing::info!("lab: {} at {}", names.join(", "), served.address);
         let tasks = TaskTracker::new();
-        let desk = Desk::open(self.store.clone(), places, &tasks, &stop).await?;
+        let desk = Desk::open(self.store.clone(), places, &tasks, told).await?;
         let router = self.router(desk, served.ca).await;
         let serve = port::serve(listener, certificate.acceptor(), router, &tasks, stop.clone());
         tokio::select! {

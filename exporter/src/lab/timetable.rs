@@ -83,6 +83,11 @@ impl Timetable {
         &self.benches
     }
 
+    /// The leases that wait, in the order of their turn.
+    pub fn queue(&self) -> impl Iterator<Item = &Lease> {
+        self.queue.iter().filter_map(|(_, name)| self.leases.get(name))
+    }
+
     /// The lease that an exporter has.
     pub fn tenant(&self, exporter: &str) -> Option<&Lease> {
         self.leases.get(self.benches.get(exporter)?.lease.as_ref()?)

@@ -178,7 +178,12 @@ impl Reader {
 
     /// Whether no connection of a client is open.
     pub fn is_deserted(&self) -> bool {
-        self.viewers.clients.load(Ordering::Relaxed) == 0
+        self.clients() == 0
+    }
+
+    /// How many connections of clients are open.
+    pub fn clients(&self) -> usize {
+        self.viewers.clients.load(Ordering::Relaxed)
     }
 
     /// A mark by which [`newcomer`](Self::newcomer) tells who came later.

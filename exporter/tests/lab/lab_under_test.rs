@@ -24,7 +24,6 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
 use tonic::transport::{Certificate as Trusted, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Request, Status};
 
@@ -40,7 +39,7 @@ pub(crate) struct LabUnderTest {
     places: Places,
     port: u16,
     /// The lab has ended in good order.
-    over: CancellationToken,
+    over: Shutdown,
     running: JoinSet<()>,
     /// The exporters that run, each with its task.
     exporters: BTreeMap<String, JoinSet<()>>,
@@ -89,7 +88,7 @@ impl LabUnderTest {
             shutdown: Shutdown::default(),
             places,
             port,
-            over: CancellationToken::new(),
+            over: Shutdown::default(),
             running: JoinSet::new(),
             exporters: BTreeMap::new(),
             benches: benches.into_iter().collect(),
@@ -103,7 +102,7 @@ impl LabUnderTest {
         let (over, places) = (lab.over.clone(), lab.places.clone());
         let service = Lab::open(&directory).unwrap();
         lab.running.spawn(async move {
-            service.serve(listener, certificate, served, places, over).await.unwrap();
+            service.serve(listener, certificate, served, places, &over).await.unwrap();
         });
         lab
     }
@@ -156,7 +155,7 @@ impl LabUnderTest {
         for exporter in self.exporters.into_values() {
             timeout(DEADLINE, exporter.join_all()).await.expect("it stops");
         }
-        self.over.cancel();
+        self.over.abort.cancel();
         timeout(DEADLINE, self.running.join_all()).await.expect("it stops");
     }
 

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use super::super::lease::{Lease, Stage};
 use super::super::refused::Refused;
 use super::super::timetable::{Bench, Changes, Presence, Timetable};
 use super::{ALL_LEASES, CLIENT_LEASES, Desk, Order, Query, Seen, Update, unanswered};
+use crate::activity;
 use crate::lease::scheduled::{Assignment, Claim};
 
 /// The clock may be set while something is waited for.
@@ -43,7 +44,11 @@ impl Clerk {
     }
 
     /// Works for as long as it is polled.
-    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Order>) {
+    pub(super) async fn run(
+        mut self,
+        mut inbox: mpsc::Receiver<Order>,
+        mut looks: watch::Receiver<()>,
+    ) {
         loop {
             let alarm = self.timetable.next_alarm();
             let alarm = async {
@@ -57,6 +62,7 @@ impl Clerk {
                     Some(order) => self.take(order).await,
                     None => return,
                 },
+                Ok(()) = looks.changed() => self.tell_what_goes_on(),
                 () = alarm => {
                     let changes = self.timetable.advance(Timestamp::now());
                     self.settle(changes).await;
@@ -199,6 +205,33 @@ impl Clerk {
     async fn collect(&mut self, exporter: &str, now: Timestamp) {
         if let Some(lease) = self.desk.places.get(exporter).and_then(|it| it.schedule.owed()) {
             self.returned(&lease, now).await;
+        }
+    }
+
+    /// Says who has what, and who waits.
+    fn tell_what_goes_on(&self) {
+        let now = Timestamp::now();
+        let lasting =
+            |since: Timestamp| activity::in_words(now.duration_since(since).unsigned_abs());
+        for (name, bench) in self.timetable.benches() {
+            let presence = format!("{:?}", bench.presence).to_lowercase();
+            activity::say(&match self.timetable.tenant(name) {
+                None => format!("lab: {name} is {presence}, and nobody has it"),
+                Some(lease) => {
+                    let since = lease.hold().map_or(lease.created, |hold| hold.since);
+                    let (lease, client, since) = (&lease.name, &lease.client, lasting(since));
+                    format!(
+                        "lab: {name} is {presence}; {client} has it with lease {lease}, for {since}"
+                    )
+                }
+            });
+        }
+        for lease in self.timetable.queue() {
+            let (name, client, since) = (&lease.name, &lease.client, lasting(lease.queued()));
+            let obstacle = self.timetable.obstacle(lease).message;
+            activity::say(&format!(
+                "lab: {client} waits with lease {name}, for {since}: {obstacle}"
+            ));
         }
     }
 
