@@ -36,6 +36,7 @@
 //! | [`reload`] | another configuration for a running exporter |
 //! | [`control`] | how `hilt status`, `reload`, `release` and `down` speak with a running exporter |
 //! | [`web`] | the history of hooks, over HTTP |
+//! | [`activity`] | what each task waits for, for whoever sends SIGQUIT |
 //! | [`service_manager`] | what systemd is told |
 //! | [`wire`] | the protocol's messages and values |
 //! | [`logging`], [`shutdown`], [`tls`], [`secret`] | what their names say |
@@ -82,7 +83,9 @@
 //! 9. Secrets are [`secret::Secret`]s, which print `[redacted]`.
 //! 10. No wildcard arm in a `match` on a state, an event, an effect or an error category.
 
+pub mod activity;
 pub mod app;
+mod backoff;
 pub mod cli;
 pub mod config;
 pub mod control;

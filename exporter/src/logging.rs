@@ -60,6 +60,8 @@ pub fn init_silent(level: LevelFilter) -> Result<(), TryInitError> {
 /// Messages of this level from our own crates; of others, only what is serious.
 fn wanted(level: LevelFilter) -> Targets {
     let own = [("exporter", level), ("drivers", level), ("hooks", level)];
+    // Nobody is told what goes on without having asked for it.
+    let own = own.into_iter().chain([("exporter::activity", level.max(LevelFilter::INFO))]);
     Targets::new().with_default(level.min(LevelFilter::WARN)).with_targets(own)
 }
 
@@ -67,7 +69,7 @@ fn wanted(level: LevelFilter) -> Targets {
 /// hear.
 pub fn exporter_span(name: &str, log: &Log) -> Span {
     // At the highest level, so that no filter can cut the way.
-    let span = tracing::error_span!("exporter", name);
+    let span = tracing::error_span!(parent: None, "exporter", name);
     span.with_subscriber(|(id, dispatch)| {
         let registry = dispatch.downcast_ref::<Registry>();
         if let Some(span) = registry.and_then(|registry| registry.span(id)) {

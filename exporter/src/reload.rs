@@ -20,7 +20,7 @@ use crate::shutdown::Shutdown;
 pub struct Reloads(mpsc::Sender<Request>);
 
 /// Someone who waits for the outcome.
-type Request = oneshot::Sender<Result<(), String>>;
+pub type Request = oneshot::Sender<Result<(), String>>;
 
 /// Reads one exporter's configuration again when it is asked to.
 #[derive(Debug)]
@@ -31,6 +31,12 @@ pub struct Reloader {
 }
 
 impl Reloads {
+    /// A place to ask, and where that is heard.
+    pub fn new() -> (Self, mpsc::Receiver<Request>) {
+        let (sender, requests) = mpsc::channel(1);
+        (Self(sender), requests)
+    }
+
     /// Has the configuration read again. Returns once that is decided; drivers may still have to
     /// wait for the end of the lease.
     ///
@@ -48,9 +54,9 @@ impl Reloads {
 impl Reloader {
     /// For the configuration that was read from `file`; and where to ask it.
     pub fn new(file: PathBuf, config: Arc<Config>) -> (Self, Reloads) {
-        let (sender, requests) = mpsc::channel(1);
+        let (reloads, requests) = Reloads::new();
         let config = watch::Sender::new(config);
-        (Self { file, config, requests }, Reloads(sender))
+        (Self { file, config, requests }, reloads)
     }
 
     /// The configuration as it is to be, as it changes.
@@ -61,9 +67,10 @@ impl Reloader {
     /// Reloads whenever it is asked to, for as long as it is polled.
     pub async fn run(mut self, shutdown: &Shutdown) -> Infallible {
         let mut watch = self.watch();
+        let mut hangups = shutdown.hangups();
         loop {
             let request = tokio::select! {
-                () = shutdown.hangup.notified() => None,
+                Ok(()) = hangups.changed() => None,
                 () = changed(&mut watch) => None,
                 Some(request) = self.requests.recv() => Some(request),
             };

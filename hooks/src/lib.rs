@@ -25,5 +25,6 @@ pub mod user;
 pub use command::{Invocation, Script};
 pub use environment::Environment;
 pub use outcome::{Ending, Outcome, Process, StartError};
+pub use processes::leader;
 pub use run::{Run, Stop};
 pub use user::User;

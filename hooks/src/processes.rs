@@ -36,6 +36,11 @@ struct Household {
     unclaimed: BTreeMap<(i32, u64), Instant>,
 }
 
+/// The first process of a run that goes on in this process, once it has been started.
+pub fn leader(run: Uuid) -> Option<i32> {
+    household().runs.get(&run).copied().flatten()
+}
+
 /// A run that is known to the household for as long as this lives. It has to be before its first
 /// process is there: that one may be seen before it shows its mark.
 #[derive(Debug)]

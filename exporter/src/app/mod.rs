@@ -3,11 +3,15 @@
 
 mod controlled;
 mod exporter;
+mod fleet;
+mod idle;
 mod in_lab;
 mod local;
 mod rehearsal;
 mod standalone;
+mod tries;
 
+use std::any::Any;
 use std::sync::Arc;
 
 use anyhow::anyhow;
@@ -17,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::controlled::Controlled;
 pub use self::exporter::{Setup, State};
+pub use self::fleet::{Fleet, Member, Start};
 pub use self::in_lab::InLab;
 pub use self::local::Local;
 pub use self::rehearsal::rehearse;
@@ -42,6 +47,13 @@ fn without_leases(
         lease: None,
     };
     Ok((publisher, Bench::new(parts, CancellationToken::new())))
+}
+
+/// A panic, as the failure of one exporter.
+fn panicked(panic: &(dyn Any + Send)) -> anyhow::Error {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    anyhow!("it has panicked: {}", text.unwrap_or("no reason"))
 }
 
 fn unbuilt(errors: &[TreeError]) -> anyhow::Error {

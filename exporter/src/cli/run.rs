@@ -2,14 +2,13 @@
 
 use std::convert::Infallible;
 use std::future::pending;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use clap::{ArgGroup, Args};
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -17,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 use super::bind::Bind;
 use super::run_lab::LabOptions;
 use super::source::Sources;
-use crate::app::{Controlled, InLab, Setup, Standalone, State};
-use crate::config::Config;
+use crate::app::{Controlled, Fleet, Standalone, Start};
+use crate::controller::Settings;
 use crate::secret::Secret;
 use crate::service_manager;
 use crate::session::listener::Listener;
@@ -64,74 +63,80 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let mut configs = self.sources.load()?;
-        if let Some(bind) = self.lab.bind() {
-            return self.run_lab(bind, configs);
+        let mut members = self.sources.load()?;
+        ensure!(
+            members.len() == 1 || self.tls_grpc_listener.is_none(),
+            "--tls-grpc-listener serves one exporter; several are served by --lab, or by the \
+             controller at each one's `endpoint:`"
+        );
+        if self.lab.bind().is_none() && self.tls_grpc_listener.is_none() {
+            for member in &mut members {
+                member.require(|config| Ok(Settings::of(config).map(drop)?));
+            }
         }
-        let Some((config, file)) = configs.pop().filter(|_| configs.is_empty()) else {
-            bail!("several exporters in one process need --lab; else start one process for each");
-        };
         if self.tls_grpc_insecure && self.passphrase.is_some() {
             tracing::warn!("without TLS, the passphrase will be transmitted in plaintext");
         }
         raise_file_limit();
         let shutdown = Shutdown::default();
-        let exit_on_lease_end = self.exit_on_lease_end;
-        let directory = StateDir::of(self.state_dir.as_deref()).exporter(&config.metadata.name);
-        let state = Some(State::open(directory.dir.clone())?);
-        let setup = Setup { config, file, exit_on_lease_end, state };
-        super::runtime()?.block_on(async {
-            let signals = Signals::new(OnHangup::Reload).context("can't listen to signals")?;
-            let run = self.serve(setup, &shutdown).await?;
-            let web = self.listen_for_web().await?;
-            service_manager::ready();
-            tokio::select! {
-                code = run => Ok(ExitCode::from(code?)),
-                failed = serve_web(web, vec![directory]) => match failed? {},
-                never = signals.watch(shutdown.clone()) => match never {},
-            }
-        })
-    }
-
-    /// Builds the exporter that was asked for; what is returned runs it.
-    async fn serve<'a>(
-        &'a self,
-        setup: Setup,
-        shutdown: &'a Shutdown,
-    ) -> anyhow::Result<BoxFuture<'a, anyhow::Result<u8>>> {
-        Ok(match &self.tls_grpc_listener {
-            Some(bind) => {
-                let exporter = Standalone::new(setup, shutdown)?;
-                let listener = self.listen(bind).await?;
-                exporter.run(listener, self.passphrase.clone(), shutdown).boxed()
-            }
-            None => Controlled::new(setup, shutdown)?.run(shutdown).boxed(),
-        })
-    }
-
-    fn run_lab(&self, bind: &Bind, configs: Vec<(Config, PathBuf)>) -> anyhow::Result<ExitCode> {
-        raise_file_limit();
-        let shutdown = Shutdown::default();
         let state_dir = StateDir::of(self.state_dir.as_deref());
-        let (mut exporters, mut directories) = (Vec::new(), Vec::new());
-        for (config, file) in configs {
-            let directory = state_dir.exporter(&config.metadata.name);
-            let state = Some(State::open(directory.dir.clone())?);
-            let exit_on_lease_end = self.exit_on_lease_end;
-            let setup = Setup { config, file, exit_on_lease_end, state };
-            exporters.push(InLab::new(setup, &shutdown)?);
-            directories.push(directory);
-        }
+        let fleet = Fleet::new(members, state_dir, self.exit_on_lease_end)?;
         super::runtime()?.block_on(async {
             let signals = Signals::new(OnHangup::Reload).context("can't listen to signals")?;
             let web = self.listen_for_web().await?;
-            let serve = self.lab.serve(bind, state_dir.path(), exporters, &shutdown);
+            let directories = fleet.directories();
             tokio::select! {
-                code = serve => Ok(ExitCode::from(code?)),
+                code = self.serve(fleet, &shutdown) => Ok(ExitCode::from(code?)),
                 failed = serve_web(web, directories) => match failed? {},
                 never = signals.watch(shutdown.clone()) => match never {},
             }
         })
+    }
+
+    /// Runs the exporters as was asked for; returns the exit code.
+    async fn serve(&self, fleet: Fleet, shutdown: &Shutdown) -> anyhow::Result<u8> {
+        if let Some(bind) = self.lab.bind() {
+            return self.lab.serve(bind, fleet, shutdown).await;
+        }
+        let start: Arc<Start> = match &self.tls_grpc_listener {
+            Some(bind) => self.standalone(bind).await?,
+            None => Arc::new(|setup, shutdown| {
+                async move {
+                    let exporter = Controlled::new(setup, &shutdown)?;
+                    service_manager::ready();
+                    exporter.run(&shutdown).await
+                }
+                .boxed()
+            }),
+        };
+        Ok(fleet.run(start, shutdown).await)
+    }
+
+    /// One exporter on a port of its own, which is kept while the exporter is started again.
+    async fn standalone(&self, bind: &Bind) -> anyhow::Result<Arc<Start>> {
+        let acceptor = match (&self.tls_cert, &self.tls_key) {
+            (Some(certificate), Some(key)) => Some(tls::acceptor(certificate, key)?),
+            (None, _) | (_, None) => None,
+        };
+        let listener = bind.listen("0.0.0.0").await?;
+        tracing::info!("listening on {}", listener.local_addr()?);
+        let listener = listener.into_std()?;
+        let passphrase = self.passphrase.clone();
+        Ok(Arc::new(move |setup, shutdown| {
+            let (passphrase, acceptor) = (passphrase.clone(), acceptor.clone());
+            let listener = listener.try_clone();
+            async move {
+                let exporter = Standalone::new(setup, &shutdown)?;
+                let listener = TcpListener::from_std(listener?)?;
+                let listener = match acceptor {
+                    Some(acceptor) => Listener::Tls(listener, acceptor),
+                    None => Listener::Tcp(listener),
+                };
+                service_manager::ready();
+                exporter.run(listener, passphrase, &shutdown).await
+            }
+            .boxed()
+        }))
     }
 
     async fn listen_for_web(&self) -> anyhow::Result<Option<TcpListener>> {
@@ -139,20 +144,6 @@ impl Run {
         let listener = bind.listen("127.0.0.1").await?;
         tracing::info!("hooks: http://{}/v1/hook-executions", listener.local_addr()?);
         Ok(Some(listener))
-    }
-
-    async fn listen(&self, bind: &Bind) -> anyhow::Result<Listener> {
-        let acceptor = match (&self.tls_cert, &self.tls_key) {
-            (Some(certificate), Some(key)) => Some(tls::acceptor(certificate, key)?),
-            (None, _) | (_, None) => None,
-        };
-        let listener = bind.listen("0.0.0.0").await?;
-        let address: SocketAddr = listener.local_addr()?;
-        tracing::info!("listening on {address}");
-        Ok(match acceptor {
-            Some(acceptor) => Listener::Tls(listener, acceptor),
-            None => Listener::Tcp(listener),
-        })
     }
 }
 

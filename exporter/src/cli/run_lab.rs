@@ -1,16 +1,17 @@
 //! `hilt run --lab`: serves benches to the clients of a lab of this host.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::Args;
-use futures_util::future::try_join_all;
-use tokio_util::sync::CancellationToken;
+use futures_util::FutureExt as _;
 
 use super::bind::Bind;
-use crate::app::InLab;
+use crate::app::{Fleet, InLab, Start};
 use crate::lab::certificate::{Authority, Certificate, Source, host_names, own_name};
 use crate::lab::directory::{Directory, Served};
+use crate::lab::place::Places;
 use crate::lab::server::Lab;
 use crate::service_manager;
 use crate::shutdown::Shutdown;
@@ -44,33 +45,47 @@ impl LabOptions {
     pub(super) async fn serve(
         &self,
         bind: &Bind,
-        state_dir: &Path,
-        exporters: Vec<InLab>,
+        fleet: Fleet,
         shutdown: &Shutdown,
     ) -> anyhow::Result<u8> {
-        let directory = Directory::open(state_dir)?;
+        let directory = Directory::open(fleet.state_dir().path())?;
         let lab = Lab::open(&directory)?;
         let (certificate, served) = self.identity(bind, &directory)?;
         // Whoever finds the lab served can add clients.
         directory.tell(&served)?;
         let listener = bind.listen("0.0.0.0").await?;
-        let places = exporters.iter().map(InLab::place).collect();
-        let stop = CancellationToken::new();
-        let served = lab.serve(listener, certificate, served, places, stop.clone());
+        let places = Places::default();
+        for config in fleet.configs() {
+            places.expect(config)?;
+        }
+        let told = shutdown.of_one();
+        let served = lab.serve(listener, certificate, served, places.clone(), &told);
         tokio::pin!(served);
         service_manager::ready();
-        let exporters = try_join_all(exporters.into_iter().map(|exporter| exporter.run(shutdown)));
-        let codes = tokio::select! {
-            codes = exporters => codes?,
-            failed = &mut served => {
-                failed?;
-                anyhow::bail!("the lab's port has closed");
+        let start: Arc<Start> = Arc::new(move |setup, shutdown| {
+            let places = places.clone();
+            async move {
+                let exporter = InLab::new(setup, &shutdown)?;
+                places.enter(exporter.place())?;
+                exporter.run(&shutdown).await
             }
-        };
-        // Whoever looks at the end of a lease has had the time to.
-        stop.cancel();
-        served.await?;
-        Ok(codes.into_iter().max().unwrap_or_default())
+            .boxed()
+        });
+        let exporters = fleet.run(start, shutdown);
+        tokio::pin!(exporters);
+        tokio::select! {
+            code = &mut exporters => {
+                // Whoever looks at the end of a lease has had the time to.
+                told.abort.cancel();
+                served.await?;
+                Ok(code)
+            }
+            ended = &mut served => {
+                ended?;
+                ensure!(shutdown.abort.is_cancelled(), "the lab's port has closed");
+                Ok(exporters.await)
+            }
+        }
     }
 
     /// What the lab shows to its clients, and what they have to know of it.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::ensure;
 use clap::Args;
 
+use crate::app::Member;
 use crate::config::discover::Places;
 use crate::config::{Config, Environment, load_to_run};
 
@@ -52,12 +53,13 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    /// Reads the configurations, and says from where. What is probably wrong with them is logged.
+    /// Reads the configurations. What is probably wrong with them is logged; what can't be used is the
+    /// failure of one exporter.
     ///
     /// # Errors
     ///
-    /// Every mistake of the first that has any, one a line.
-    pub(super) fn load(&self) -> anyhow::Result<Vec<(Config, PathBuf)>> {
+    /// There is none, or an alias that can't be one.
+    pub(super) fn load(&self) -> anyhow::Result<Vec<Member>> {
         let environment = Environment::of_process();
         let places = Places::of(&environment);
         let mut files = self.exporter_config.clone();
@@ -69,7 +71,11 @@ impl Sources {
         }
         let (user, system) = (places.user.display(), places.system.display());
         ensure!(!files.is_empty(), "there is no configuration in {user} or {system}");
-        files.into_iter().map(|file| read(file, &environment)).collect()
+        let member = |file: PathBuf| {
+            let config = read(file.clone(), &environment).map(|(config, _)| config);
+            Member { file, config }
+        };
+        Ok(files.into_iter().map(member).collect())
     }
 }
 

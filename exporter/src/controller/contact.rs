@@ -37,6 +37,8 @@ pub struct Settings {
     pub(super) name: String,
     pub(super) token: Secret,
     pub(super) tls: Tls,
+    /// There is no TLS at all.
+    pub(super) plaintext: bool,
     pub(super) options: Options,
 }
 
@@ -87,6 +89,7 @@ impl Settings {
             name: config.metadata.name.clone(),
             token: token.clone(),
             tls: config.tls.clone(),
+            plaintext: false,
             options: Options::of(config),
         })
     }
@@ -98,8 +101,11 @@ impl Settings {
 ///
 /// Nobody could be trusted.
 pub fn network(settings: &Settings) -> Result<Arc<dyn Dialer>, ContactError> {
-    let tls = trust::client_config(&settings.tls)?;
-    Ok(Arc::new(Network::new(Some(tls), settings.options.server_name.clone())))
+    let tls = match settings.plaintext {
+        true => None,
+        false => Some(trust::client_config(&settings.tls)?),
+    };
+    Ok(Arc::new(Network::new(tls, settings.options.server_name.clone())))
 }
 
 impl Contact {
@@ -189,7 +195,7 @@ impl Interceptor for Credentials {
 
 /// The token of one router stream, or of the telemetry service.
 #[derive(Debug, Clone)]
-pub(super) struct Token(MetadataValue<Ascii>);
+pub(super) struct Token(pub(super) MetadataValue<Ascii>);
 
 impl Interceptor for Token {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
@@ -198,7 +204,7 @@ impl Interceptor for Token {
     }
 }
 
-fn bearer(token: &str) -> Option<MetadataValue<Ascii>> {
+pub(super) fn bearer(token: &str) -> Option<MetadataValue<Ascii>> {
     let mut value: MetadataValue<Ascii> = format!("Bearer {}", token.trim()).parse().ok()?;
     value.set_sensitive(true);
     Some(value)

@@ -7,10 +7,10 @@ use tonic::Status;
 use tracing::Instrument as _;
 
 use super::Link;
-use super::backoff::Backoff;
 use super::contact::Contact;
 use super::outage::{Outage, reason};
 use super::tunnel;
+use crate::backoff::Backoff;
 use crate::lease::scheduled::Tenure;
 use crate::wire::{ListenRequest, ListenResponse};
 
@@ -30,7 +30,12 @@ pub(super) async fn keep(link: &Link, contact: &Contact) -> Infallible {
 
 async fn listen(link: &Link, contact: &Contact, tenure: &Tenure) -> Infallible {
     let mut backoff = Backoff::new(contact.settings.options.pace);
-    let mut outage = Outage::new(format!("word of who dials for lease {}", tenure.lease));
+    let who = format!("word of who dials for lease {}", tenure.lease);
+    let mut outage = Outage::new(who, &link.bench.activity);
+    let (lease, connections) = (tenure.lease.clone(), tenure.connections.clone());
+    let _doing = link.bench.activity.begin(move || {
+        format!("controller: listens for clients of lease {lease}; {} tunnels", connections.len())
+    });
     let mut presence = link.presence.subscribe();
     loop {
         presence.mark_unchanged();

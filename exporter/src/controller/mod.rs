@@ -7,6 +7,7 @@
 //!              listen ──── Listen, one lease long
 //!                 │ a client has dialled
 //! router ◄───► tunnel ◄──► session::listener ──► service
+//! telemetry ◄─ telemetry ◄── session::log
 //! ```
 //!
 //! Nothing of the lease is decided here: what the controller says is passed on as it is, and what the
@@ -20,7 +21,6 @@
 //! anew. Response headers of Listen and of router streams come only with the first message: nothing
 //! ever waits for them but what is about that message.
 
-mod backoff;
 mod contact;
 pub mod dialer;
 mod listen;
@@ -29,6 +29,7 @@ mod outage;
 mod presence;
 mod report;
 mod target;
+mod telemetry;
 mod trust;
 mod tunnel;
 
@@ -70,6 +71,7 @@ pub struct Link {
     ways: Arc<Ways>,
     tunnels: mpsc::Sender<Tunnel>,
     presence: watch::Sender<Presence>,
+    telemetry: telemetry::Place,
 }
 
 /// Whether the controller is there.
@@ -91,7 +93,8 @@ impl Link {
     ) -> (Self, mpsc::Receiver<Tunnel>) {
         let (tunnels, clients) = mpsc::channel(WAITING);
         let presence = watch::Sender::new(Presence::default());
-        let link = Self { config, bench, schedule, ways, tunnels, presence };
+        let telemetry = telemetry::Place::default();
+        let link = Self { config, bench, schedule, ways, tunnels, presence, telemetry };
         (link, clients)
     }
 
@@ -141,6 +144,7 @@ impl Link {
             never = presence::keep(self, contact) => never,
             never = report::keep(self, contact) => never,
             never = listen::keep(self, contact) => never,
+            never = telemetry::keep(self, contact) => never,
         }
     }
 
@@ -149,7 +153,11 @@ impl Link {
         let contact = Settings::of(&self.config.borrow())
             .and_then(|settings| Contact::new(settings, &*self.ways));
         let Ok(contact) = contact else { return };
-        if timeout(FAREWELL, report::farewell(self, &contact)).await.is_err() {
+        let farewell = async {
+            report::farewell(self, &contact).await;
+            telemetry::finish(self).await;
+        };
+        if timeout(FAREWELL, farewell).await.is_err() {
             tracing::warn!("the controller could not be told in time that the exporter goes");
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::backoff::Pace;
+use crate::backoff::Pace;
 use crate::config::{Config, GrpcOption};
 
 /// How connections to a controller and its routers are kept.

@@ -2,11 +2,14 @@
 
 use tokio::time::Instant;
 
+use crate::activity::{Activity, Doing};
+
 /// An outage, if there is one.
 #[derive(Debug)]
 pub(super) struct Outage {
     /// Who it is.
     who: String,
+    activity: Activity,
     present: Option<Present>,
 }
 
@@ -14,23 +17,27 @@ pub(super) struct Outage {
 struct Present {
     since: Instant,
     reason: String,
+    /// Shows that it goes on.
+    _doing: Doing,
 }
 
 impl Outage {
-    pub(super) fn new(who: String) -> Self {
-        Self { who, present: None }
+    pub(super) fn new(who: String, activity: &Activity) -> Self {
+        Self { who, activity: activity.clone(), present: None }
     }
 
     /// It has failed again. Every other reason is told once more.
     pub(super) fn failed(&mut self, reason: &str) {
-        let Self { who, present } = self;
+        let Self { who, activity, present } = self;
         if present.as_ref().is_some_and(|present| present.reason == reason) {
             tracing::debug!("still no {who}: {reason}");
             return;
         }
         tracing::warn!("no {who}: {reason}; trying again until it works");
         let since = present.as_ref().map_or_else(Instant::now, |present| present.since);
-        *present = Some(Present { since, reason: reason.to_owned() });
+        let shown = format!("no {who}: {reason}; tried again until it works");
+        let doing = activity.begin(move || shown.clone());
+        *present = Some(Present { since, reason: reason.to_owned(), _doing: doing });
     }
 
     /// It works.

@@ -5,17 +5,18 @@ use std::convert::Infallible;
 use tokio::time::timeout;
 use tonic::Status;
 
-use super::backoff::Backoff;
 use super::contact::Contact;
 use super::outage::{Outage, reason};
 use super::{ANSWER, Link};
+use crate::backoff::Backoff;
 use crate::lease::scheduled::{Assignment, Claim};
 use crate::wire::{RegisterRequest, StatusRequest, StatusResponse};
 
 /// Stays registered, and listens to what the controller says.
 pub(super) async fn keep(link: &Link, contact: &Contact) -> Infallible {
     let mut backoff = Backoff::new(contact.settings.options.pace);
-    let mut outage = Outage::new(format!("controller at {}", contact.settings.target));
+    let mut outage =
+        Outage::new(format!("controller at {}", contact.settings.target), &link.bench.activity);
     loop {
         let lost = match attend(link, contact, &mut backoff, &mut outage).await {
             Ok(()) => "it has ended the status stream".to_owned(),
@@ -42,6 +43,9 @@ async fn attend(
     let mut statuses = within(controller.status(StatusRequest {})).await?.into_inner();
     // It is sent at once.
     let mut status = within(statuses.message()).await?;
+    let target = contact.settings.target.clone();
+    let shown = move || format!("controller: registered at {target}, hears of leases");
+    let _doing = link.bench.activity.begin(shown);
     while let Some(said) = status {
         follow(link, said);
         if !link.presence.borrow().is_there {

@@ -5,11 +5,11 @@ use std::convert::Infallible;
 use tokio::sync::watch;
 use tonic::{Code, Status as RpcStatus};
 
-use super::backoff::Backoff;
 use super::contact::Contact;
 use super::outage::{Outage, reason};
 use super::presence::within;
 use super::{Link, Presence};
+use crate::backoff::Backoff;
 use crate::lease::scheduled::Assignment;
 use crate::lease::status::{Reader, Status};
 use crate::wire::{ExporterStatus, ReleaseLeaseRequest, ReportStatusRequest, UnregisterRequest};
@@ -44,7 +44,8 @@ pub(super) async fn keep(link: &Link, contact: &Contact) -> Infallible {
     let mut told = None;
     let mut heard_by = 0;
     let mut backoff = Backoff::new(contact.settings.options.pace);
-    let mut outage = Outage::new("answer to what the controller is told".to_owned());
+    let mut outage =
+        Outage::new("answer to what the controller is told".to_owned(), &link.bench.activity);
     let mut news = News::of(link);
     loop {
         let (present, snapshot) = (news.seen(), link.bench.status.current());
@@ -52,6 +53,9 @@ pub(super) async fn keep(link: &Link, contact: &Contact) -> Infallible {
         // Also where it has come and gone again before it could be told anything.
         let may_be_told = present.is_there || heard_by != present.times;
         let duty = if may_be_told { duty(link.schedule.owed(), now, told) } else { Duty::Nothing };
+        let told_now = format!("controller: is told: {duty:?}");
+        let _doing =
+            (duty != Duty::Nothing).then(|| link.bench.activity.begin(move || told_now.clone()));
         let answer = match duty {
             Duty::Nothing => {
                 news.come(snapshot.version).await;

@@ -15,9 +15,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
 
-use super::backoff::Backoff;
 use super::contact::{Contact, Router};
 use super::outage::reason;
+use crate::backoff::Backoff;
 use crate::session::listener::Tunnel;
 use crate::wire::{FrameType, ListenResponse, StreamRequest, StreamResponse};
 

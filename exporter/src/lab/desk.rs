@@ -3,23 +3,24 @@
 
 mod clerk;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::clerk::Clerk;
 use super::lease::{Lease, Refusal};
 use super::page::Page;
-use super::place::Place;
+use super::place::{Place, Places};
 use super::refused::Refused;
 use super::selector::{Labels, Selector};
 use super::store::{Store, StoreError};
 use super::terms::Wanted;
 use super::timetable::Presence;
+use crate::shutdown::Shutdown;
 
 /// How many orders may wait.
 const WAITING: usize = 64;
@@ -32,7 +33,7 @@ const ALL_LEASES: usize = 20_000;
 #[derive(Debug, Clone)]
 pub struct Desk {
     orders: mpsc::Sender<Order>,
-    places: Arc<BTreeMap<String, Place>>,
+    places: Places,
     store: Store,
 }
 
@@ -76,36 +77,36 @@ enum Order {
     Delete { name: String, caller: String, reply: Reply<()> },
     Lease(String, Reply<Seen>),
     Live(Query, Reply<Vec<Seen>>),
+    Arrived(String),
     Presence(String, Presence),
+    Left(String),
     Labels(String, Labels),
     Returned(String),
 }
 
 impl Desk {
     /// Opens the desk for these exporters, and takes up the leases that are not over. It is served by
-    /// a task of `tasks` until `stop`.
+    /// a task of `tasks` until it is told to stop at once.
     pub async fn open(
         store: Store,
-        places: BTreeMap<String, Place>,
+        places: Places,
         tasks: &TaskTracker,
-        stop: &CancellationToken,
+        told: &Shutdown,
     ) -> Result<Self, StoreError> {
         let (orders, inbox) = mpsc::channel(WAITING);
-        let desk = Self { orders, places: Arc::new(places), store };
+        let desk = Self { orders, places, store };
         let leases = desk.store.ask(|database| database.live_leases()).await?;
         let clerk = Clerk::begin(desk.clone(), leases, Timestamp::now()).await;
-        for (name, place) in desk.places.iter() {
-            let follow = follow(name.clone(), place.clone(), desk.orders.clone());
-            let stop = stop.clone();
-            tasks.spawn(async move { stop.run_until_cancelled(follow).await });
-        }
-        let stop = stop.clone();
-        tasks.spawn(async move { stop.run_until_cancelled(clerk.run(inbox)).await });
+        let stop = &told.abort;
+        let (usher, over) = (usher(desk.clone(), stop.clone()), stop.clone());
+        tasks.spawn(async move { over.run_until_cancelled(usher).await });
+        let (stop, looks) = (stop.clone(), told.looks());
+        tasks.spawn(async move { stop.run_until_cancelled(clerk.run(inbox, looks)).await });
         Ok(desk)
     }
 
-    /// The exporters, by name.
-    pub fn places(&self) -> &BTreeMap<String, Place> {
+    /// The exporters.
+    pub fn places(&self) -> &Places {
         &self.places
     }
 
@@ -166,7 +167,48 @@ impl Desk {
     }
 }
 
-/// Tells the clerk what becomes of an exporter.
+/// Tells the clerk of exporters that come, and what becomes of each.
+async fn usher(desk: Desk, stop: CancellationToken) {
+    let mut known = BTreeSet::new();
+    let mut followers = JoinSet::new();
+    let mut news = desk.places.follow();
+    loop {
+        let names: Vec<_> = news.borrow_and_update().keys().cloned().collect();
+        for name in names {
+            if known.insert(name.clone()) {
+                followers.spawn(attend(name, desk.clone(), stop.clone()));
+            }
+        }
+        if news.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Follows every run of an exporter, one after the other. An exporter that is gone because everything
+/// ends has not left: what it had is for the next process.
+async fn attend(name: String, desk: Desk, stop: CancellationToken) {
+    let Desk { orders, places, .. } = desk;
+    let mut news = places.follow();
+    let mut last: Option<Place> = None;
+    loop {
+        let is_next =
+            |place: &&Place| !place.is_vacant() && last.as_ref().is_none_or(|last| !last.is(place));
+        let next = news.wait_for(|places| places.get(&name).is_some_and(|it| is_next(&it))).await;
+        let next = next.map(|places| places.get(&name).cloned());
+        let Ok(Some(place)) = next else { return };
+        if orders.send(Order::Arrived(name.clone())).await.is_err() {
+            return;
+        }
+        follow(name.clone(), place.clone(), orders.clone()).await;
+        if stop.is_cancelled() || orders.send(Order::Left(name.clone())).await.is_err() {
+            return;
+        }
+        last = Some(place);
+    }
+}
+
+/// Tells the clerk what becomes of an exporter, until it runs no more.
 async fn follow(name: String, place: Place, orders: mpsc::Sender<Order>) {
     let presences = async {
         let mut status = place.status.clone();

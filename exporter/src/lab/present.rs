@@ -79,7 +79,7 @@ fn made(kind: &str, holds: bool, reason: &str, message: &str, at: Timestamp) -> 
 
 /// An exporter.
 pub fn exporter(name: &str, place: &Place) -> wire::Exporter {
-    let now = place.status.current();
+    let now = place.now();
     wire::Exporter {
         name: Kind::Exporters.of(name),
         labels: place.labels().into_iter().collect(),

@@ -1,25 +1,23 @@
 //! A lab that is served.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::authentication::{Authentication, Refusals};
 use super::certificate::Certificate;
 use super::desk::Desk;
 use super::directory::{Directory, Lock, Served};
-use super::label;
-use super::place::Place;
+use super::place::Places;
 use super::port;
 use super::service::{Clients, Controller, Login, Router};
 use super::store::Store;
 use super::token::Signer;
+use crate::shutdown::Shutdown;
 use crate::wire::client::client_service_server::ClientServiceServer;
 use crate::wire::controller_service_server::ControllerServiceServer;
 use crate::wire::router_service_server::RouterServiceServer;
@@ -48,24 +46,27 @@ impl Lab {
         Ok(Self { _lock: lock, store, signer })
     }
 
-    /// Serves these exporters to the lab's clients, until `stop`.
+    /// Serves these exporters to the lab's clients, until it is told to stop at once: what the lab has
+    /// to do for them, they do before.
     ///
     /// # Errors
     ///
-    /// An exporter has no name that a lease could have in it, or the port has failed.
+    /// The port has failed.
     pub async fn serve(
         self,
         listener: TcpListener,
         certificate: Certificate,
         served: Served,
-        places: Vec<Place>,
-        stop: CancellationToken,
+        places: Places,
+        told: &Shutdown,
     ) -> anyhow::Result<()> {
-        let places = by_name(places)?;
-        let names: Vec<_> = places.keys().map(String::as_str).collect();
+        // Whatever happens, nobody works at the desk any more when this is over.
+        let stop = told.abort.clone();
+        let _stopped = stop.clone().drop_guard();
+        let names: Vec<_> = places.all().into_keys().collect();
         tracing::info!("lab: {} at {}", names.join(", "), served.address);
         let tasks = TaskTracker::new();
-        let desk = Desk::open(self.store.clone(), places, &tasks, &stop).await?;
+        let desk = Desk::open(self.store.clone(), places, &tasks, told).await?;
         let router = self.router(desk, served.ca).await;
         let serve = port::serve(listener, certificate.acceptor(), router, &tasks, stop.clone());
         tokio::select! {
@@ -103,21 +104,4 @@ impl Lab {
             .into_axum_router()
             .merge(login.routes())
     }
-}
-
-fn by_name(places: Vec<Place>) -> anyhow::Result<BTreeMap<String, Place>> {
-    let mut named = BTreeMap::new();
-    for place in places {
-        let name = place.name();
-        ensure!(
-            label::is_domain(&name) && label::check_value(&name).is_ok(),
-            "the exporter {name:?} can't be leased by that name: a lab's exporters have names of \
-             up to 63 lower-case letters, digits, '-' and '.'"
-        );
-        ensure!(
-            named.insert(name.clone(), place).is_none(),
-            "two exporters have the name {name:?}; a lab's exporters have different ones"
-        );
-    }
-    Ok(named)
 }

@@ -83,6 +83,11 @@ impl Timetable {
         &self.benches
     }
 
+    /// The leases that wait, in the order of their turn.
+    pub fn queue(&self) -> impl Iterator<Item = &Lease> {
+        self.queue.iter().filter_map(|(_, name)| self.leases.get(name))
+    }
+
     /// The lease that an exporter has.
     pub fn tenant(&self, exporter: &str) -> Option<&Lease> {
         self.leases.get(self.benches.get(exporter)?.lease.as_ref()?)
@@ -137,6 +142,34 @@ impl Timetable {
         if let Some(lease) = self.leases.get_mut(name) {
             lease.deleted = deleted;
             self.end(name, How::Released, now, &mut changes);
+        }
+        changes
+    }
+
+    /// An exporter has come, perhaps for the first time. A lease that it has is still its own.
+    pub fn welcome(
+        &mut self,
+        exporter: &str,
+        labels: Labels,
+        presence: Presence,
+        now: Timestamp,
+    ) -> Changes {
+        let held = |lease: &&Lease| lease.hold().is_some_and(|hold| hold.exporter == exporter);
+        let lease = self.leases.values().find(held).map(|lease| lease.name.clone());
+        self.benches.insert(exporter.into(), Bench { labels, presence, lease });
+        // It has to be told, whatever it is.
+        let mut changes = Changes { benches: [exporter.into()].into(), ..Changes::default() };
+        self.reconsider(now, &mut changes);
+        changes
+    }
+
+    /// An exporter is gone, and may come back. A lease that it had is over.
+    pub fn lose(&mut self, exporter: &str, now: Timestamp) -> Changes {
+        let mut changes = Changes::default();
+        let Some(bench) = self.benches.get_mut(exporter) else { return changes };
+        bench.presence = Presence::Offline;
+        if let Some(lease) = bench.lease.clone() {
+            self.end(&lease, How::Released, now, &mut changes);
         }
         changes
     }

@@ -18,6 +18,7 @@ use super::machine::{
 };
 use super::standing::LINGER;
 use super::status::Publisher;
+use crate::activity::Doing;
 use crate::lifecycle::{Lifecycle, Report, Turn};
 use crate::service_manager;
 use crate::session::Session;
@@ -70,6 +71,8 @@ pub struct Actor {
     ended: Option<RunEnded>,
     /// How the machine has been told to go.
     leaving: Option<Farewell>,
+    /// What the machine waits for.
+    stage: (&'static str, Doing),
     /// When to try to repair the bench.
     repair_at: Option<Instant>,
     /// The work of effects; each ends with what there is to tell the machine.
@@ -107,8 +110,13 @@ impl Actor {
     /// An actor that goes on where an earlier process was. Nothing happens before it runs.
     pub fn new(parts: Parts) -> Self {
         let Parts { bench, publisher, lifecycle, handle, ledger, assigner } = parts;
+        let machine = Machine::new(lifecycle.plan(), 0);
+        let waits = "its start";
+        let stage =
+            (waits, bench.activity.begin(move || format!("lease machine: waits for {waits}")));
         Self {
-            machine: Machine::new(lifecycle.plan(), 0),
+            machine,
+            stage,
             assigner,
             ledger,
             publisher,
@@ -132,6 +140,7 @@ impl Actor {
         let (plan, changes) = (self.lifecycle.plan(), self.lifecycle.changes());
         let (machine, effects) = Machine::restored(plan, self.ledger.journal(), changes);
         self.machine = machine;
+        self.show_stage();
         self.settle(effects).await;
         loop {
             let next = self.next_event(shutdown);
@@ -198,10 +207,10 @@ impl Actor {
                 Err(error) => resume_unwind(error.into_panic()),
             },
             () = shutdown.down.cancelled(), if self.leaving < Some(Farewell::Down) => {
-                self.leave(Farewell::Down)
+                self.leave(Farewell::Down, shutdown)
             }
             () = shutdown.drain.cancelled(), if self.leaving < Some(Farewell::Stop) => {
-                self.leave(Farewell::Stop)
+                self.leave(Farewell::Stop, shutdown)
             }
             () = self.handle.end_session.notified() => Event::Ended(EndReason::Released),
             () = self.handle.reinstate.notified() => Event::Reinstated,
@@ -219,14 +228,17 @@ impl Actor {
         }
     }
 
-    fn leave(&mut self, farewell: Farewell) -> Event {
+    fn leave(&mut self, farewell: Farewell, shutdown: &Shutdown) -> Event {
         // A standing lease that nobody uses is no lease to be preempted: it ends, and then the
         // exporter stops, or goes, without one.
         if matches!(self.machine.state(), State::Ready(_)) && self.assigner.is_deserted() {
             return Event::Ended(EndReason::ExporterStopping);
         }
         self.leaving = Some(farewell);
-        service_manager::stopping(self.lifecycle.departure());
+        // To the service manager, a process that stops has to be gone in time.
+        if shutdown.ends_the_process() {
+            service_manager::stopping(self.lifecycle.departure());
+        }
         Event::Stop(farewell)
     }
 
@@ -265,8 +277,18 @@ impl Actor {
     async fn take(&mut self, event: Event) -> Option<u8> {
         let text = format!("{event:?}");
         let effects = self.machine.on(event);
+        self.show_stage();
         tracing::debug!(event = text, state = ?self.machine.state(), ?effects, "lease");
         self.settle(effects).await
+    }
+
+    /// Shows what the machine waits for, if that is something else now.
+    fn show_stage(&mut self) {
+        let waits = self.machine.state().waits_for();
+        if self.stage.0 != waits {
+            self.stage.0 = waits;
+            self.stage.1.becomes(move || format!("lease machine: waits for {waits}"));
+        }
     }
 
     /// Writes down what has changed, and only then lets anybody see it.

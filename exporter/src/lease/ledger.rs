@@ -5,6 +5,7 @@ use std::time::Duration;
 use hooks::leftovers::{self, Gone};
 use jiff::Timestamp;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use super::machine::Phase;
 use super::machine::journal::Journal;
@@ -62,7 +63,7 @@ impl Ledger {
 
     /// Ends what the last process has left running, and has what this one starts known to the next.
     pub async fn end_leftovers(&mut self) {
-        if let Some(mark) = self.recovery.process {
+        if let Some(mark) = left_behind(self.recovery.process, leftovers::mark()) {
             for (process, gone) in leftovers::end(mark, GRACE).await {
                 match gone {
                     Gone::Yes => tracing::warn!("ended {process}, left behind by a crash"),
@@ -108,6 +109,12 @@ impl Ledger {
     }
 }
 
+/// The mark of what was left behind by the last run of an exporter. If that was in this very process,
+/// nothing was: other exporters have the same mark, and whoever starts a process here ends it.
+fn left_behind(last: Option<Uuid>, own: Option<Uuid>) -> Option<Uuid> {
+    last.filter(|last| Some(*last) != own)
+}
+
 /// What has to be written when one journal follows another.
 fn changes(before: &Journal, after: &Journal, overview: &Overview) -> Vec<Write> {
     let mut writes = Vec::new();
@@ -134,8 +141,6 @@ fn changes(before: &Journal, after: &Journal, overview: &Overview) -> Vec<Write>
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
     use crate::lease::Lease;
     use crate::lease::machine::journal::Progress;
@@ -160,6 +165,15 @@ mod tests {
             .follow(before, Timestamp::UNIX_EPOCH)
             .follow(after, Timestamp::UNIX_EPOCH);
         changes(before, after, &overview)
+    }
+
+    #[test]
+    fn an_exporter_that_is_started_again_ends_nothing_of_the_others_in_its_process() {
+        let (one, other) = (Some(Uuid::from_u128(1)), Some(Uuid::from_u128(2)));
+        assert_eq!(left_behind(one, other), one);
+        assert_eq!(left_behind(one, None), one);
+        assert_eq!(left_behind(one, one), None);
+        assert_eq!(left_behind(None, one), None);
     }
 
     #[test]

@@ -126,6 +126,11 @@ impl Reader {
         self.receiver.borrow().clone()
     }
 
+    /// Whether there will be no more publications.
+    pub fn is_closed(&self) -> bool {
+        self.receiver.has_changed().is_err()
+    }
+
     /// Waits for a publication that is wanted, and returns it; the present one counts. None if
     /// there will be no more.
     pub async fn wait_for(&mut self, wanted: impl FnMut(&Snapshot) -> bool) -> Option<Snapshot> {
@@ -173,7 +178,12 @@ impl Reader {
 
     /// Whether no connection of a client is open.
     pub fn is_deserted(&self) -> bool {
-        self.viewers.clients.load(Ordering::Relaxed) == 0
+        self.clients() == 0
+    }
+
+    /// How many connections of clients are open.
+    pub fn clients(&self) -> usize {
+        self.viewers.clients.load(Ordering::Relaxed)
     }
 
     /// A mark by which [`newcomer`](Self::newcomer) tells who came later.

@@ -153,7 +153,7 @@ impl Drivers {
     }
 
     async fn carry_out(&self, config: &Config, bench: &Arc<Bench>, stop: &Stop) -> Vec<Failure> {
-        let executor = Executor::new(config, self.store.clone());
+        let executor = Executor::new(config, self.store.clone()).seen_in(&bench.activity);
         let work = Work { drivers: self, executor: &executor, config, bench, stop };
         let mut failures = Vec::new();
         for change in self.changes(config) {

@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use super::environment::{self, Facts, Scene};
 use super::log_file::LogFile;
+use crate::activity::Activity;
 use crate::config::Config;
 use crate::config::hooks::{Form, Script};
 use crate::lease::machine::Phase;
@@ -34,6 +35,7 @@ pub(super) struct Executor {
     /// The interpreter for `.py` files.
     python: String,
     store: Store,
+    activity: Activity,
 }
 
 /// A hook that is to run.
@@ -68,7 +70,12 @@ pub(super) struct Surroundings<'a> {
 impl Executor {
     pub(super) fn new(config: &Config, store: Store) -> Self {
         let python = config.python.clone().unwrap_or_else(|| "python3".to_owned());
-        Self { python, store }
+        Self { python, store, activity: Activity::default() }
+    }
+
+    /// The same; its runs are seen in what goes on.
+    pub(super) fn seen_in(self, activity: &Activity) -> Self {
+        Self { activity: activity.clone(), ..self }
     }
 
     /// Runs a hook to its end. The clients hear its lines, and what is to be said of what it leaves
@@ -96,6 +103,11 @@ impl Executor {
         id: Uuid,
     ) -> (Outcome, RunEnded) {
         let what = what(hook.script);
+        let (event, limit) = (hook.event.word(), hook.script.timeout.as_secs());
+        let _doing = self.activity.begin(move || match hooks::leader(id) {
+            Some(pid) => format!("hook: {event}, run {id}, process {pid}, time limit {limit} s"),
+            None => format!("hook: {event}, run {id}, time limit {limit} s"),
+        });
         Execution { hook, what, python: &self.python, id }.run(around, file).await
     }
 

@@ -7,6 +7,7 @@ use hooks::Stop;
 use super::environment::{Facts, Scene};
 use super::execution::{Executor, Hook, Surroundings, failure, tell};
 use super::log_file::LogFile;
+use crate::activity::Activity;
 use crate::config::Config;
 use crate::config::hooks::{LifecycleEvent, LifecycleHook};
 use crate::session::log::{Log, Severity, Source};
@@ -33,6 +34,12 @@ impl ExporterHooks {
             logs,
             executor: Executor::new(config, store),
         }
+    }
+
+    /// The same; their runs are seen in what goes on.
+    #[must_use]
+    pub fn seen_in(self, activity: &Activity) -> Self {
+        Self { executor: self.executor.seen_in(activity), ..self }
     }
 
     /// Whether there is any for this event.

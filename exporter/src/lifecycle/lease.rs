@@ -5,6 +5,7 @@ use hooks::Ending;
 use super::environment::{Facts, Scene, of_parting};
 use super::execution::{Executor, Hook, Surroundings, tell};
 use super::{motd, verdict};
+use crate::activity::Activity;
 use crate::config::Config;
 use crate::config::hooks::{LeaseHook, When};
 use crate::lease::machine::{EndReason, Parting, Phase, Plan, Prepared, Verdict};
@@ -55,6 +56,12 @@ impl LeaseHooks {
             after: after.map(|after| after.hook),
             executor: Executor::new(config, store),
         }
+    }
+
+    /// The same; their runs are seen in what goes on.
+    #[must_use]
+    pub fn seen_in(self, activity: &Activity) -> Self {
+        Self { executor: self.executor.seen_in(activity), ..self }
     }
 
     /// Whether there is any.

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::departure;
 use super::execution::Surroundings;
 use super::{Drivers, ExporterHooks, LeaseHooks, RepairHook, Report, Turn};
+use crate::activity::Activity;
 use crate::config::Config;
 use crate::config::hooks::LifecycleEvent;
 use crate::lease::machine::{Changes, Farewell, Phase, Plan, Verdict};
@@ -64,7 +65,7 @@ impl Lifecycle {
         let Setting { bench, store, logs, exit_on_lease_end, drivers, config: mut wanted } =
             setting;
         let config = Arc::clone(&wanted.borrow_and_update());
-        let hooks = Arc::new(Hooks::new(config, &store, logs.as_ref()));
+        let hooks = Arc::new(Hooks::new(config, &store, logs.as_ref(), &bench.activity));
         Self { bench, store, logs, exit_on_lease_end, drivers, wanted, hooks }
     }
 
@@ -156,7 +157,8 @@ impl Lifecycle {
     pub fn adopt(&mut self) {
         let config = Arc::clone(&self.wanted.borrow());
         self.bench.greet_with(config.motd.clone().unwrap_or_default());
-        self.hooks = Arc::new(Hooks::new(config, &self.store, self.logs.as_ref()));
+        self.hooks =
+            Arc::new(Hooks::new(config, &self.store, self.logs.as_ref(), &self.bench.activity));
     }
 
     /// Makes the drivers what the configuration in force says.
@@ -201,11 +203,16 @@ impl Lifecycle {
 }
 
 impl Hooks {
-    fn new(config: Arc<Config>, store: &Store, logs: Option<&PathBuf>) -> Self {
+    fn new(
+        config: Arc<Config>,
+        store: &Store,
+        logs: Option<&PathBuf>,
+        activity: &Activity,
+    ) -> Self {
         Self {
-            lease: LeaseHooks::new(&config, store.clone()),
-            exporter: ExporterHooks::new(&config, store.clone(), logs.cloned()),
-            repair: RepairHook::new(&config, store.clone()),
+            lease: LeaseHooks::new(&config, store.clone()).seen_in(activity),
+            exporter: ExporterHooks::new(&config, store.clone(), logs.cloned()).seen_in(activity),
+            repair: RepairHook::new(&config, store.clone()).seen_in(activity),
             config,
         }
     }

@@ -4,6 +4,7 @@ use hooks::Stop;
 
 use super::environment::{Facts, Scene};
 use super::execution::{Executor, Hook, Surroundings, success};
+use crate::activity::Activity;
 use crate::config::{self, Config};
 use crate::session::log::Log;
 use crate::store::{HookEvent, Store, Subject};
@@ -25,6 +26,12 @@ impl RepairHook {
             name: config.metadata.name.clone(),
             executor: Executor::new(config, store),
         }
+    }
+
+    /// The same; its runs are seen in what goes on.
+    #[must_use]
+    pub fn seen_in(self, activity: &Activity) -> Self {
+        Self { executor: self.executor.seen_in(activity), ..self }
     }
 
     /// Tries to repair a bench that is out of service for this `reason`.

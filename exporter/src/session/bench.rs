@@ -18,6 +18,7 @@ use super::admission::{self, Origin, Permit};
 use super::log::Log;
 use super::report::{self, NAME_LABEL};
 use super::resource::Resources;
+use crate::activity::Activity;
 use crate::lease::actor::LeaseHandle;
 use crate::lease::status;
 use crate::logging;
@@ -31,6 +32,8 @@ pub struct Bench {
     pub status: status::Reader,
     /// What it says.
     pub log: Log,
+    /// What goes on.
+    pub activity: Activity,
     /// What clients lend to drivers.
     pub resources: Resources,
     /// The lease, unless the bench is used locally without one.
@@ -97,6 +100,7 @@ impl Bench {
             recordings: OnceLock::new(),
             status: parts.status,
             log: parts.log,
+            activity: Activity::default(),
             lease: parts.lease,
             serving,
             tasks,

@@ -139,7 +139,36 @@ impl Log {
     }
 }
 
+impl Log {
+    /// A reader of what is said from now on.
+    pub fn reader_from_now(&self) -> LogReader {
+        let next = self.shared.lock().end();
+        LogReader { shared: Arc::clone(&self.shared), next }
+    }
+}
+
 impl LogReader {
+    /// Waits until there is a next record. Cancel safe.
+    pub async fn ready(&self) {
+        loop {
+            let grown = self.shared.grown.notified();
+            if self.next < self.shared.lock().end() {
+                return;
+            }
+            grown.await;
+        }
+    }
+
+    /// Leaves out the oldest records, so that no more than `most` are still to be read. Returns how
+    /// many that were, with those that were too old for the ring.
+    pub fn skip_all_but(&mut self, most: u64) -> u64 {
+        let ring = self.shared.lock();
+        let next = self.next.max(ring.first).max(ring.end().saturating_sub(most));
+        let skipped = next - self.next;
+        self.next = next;
+        skipped
+    }
+
     /// The next record; waits for it. Says so where a reader was too slow for the ring. Cancel safe.
     pub async fn next(&mut self) -> Arc<Record> {
         loop {
@@ -256,6 +285,20 @@ mod tests {
         );
         let ring = log.shared.lock();
         assert_eq!(ring.bytes, ring.records.iter().map(|record| record.size()).sum::<usize>());
+    }
+
+    #[tokio::test]
+    async fn a_reader_may_leave_out_what_is_old_and_knows_how_much_that_was() {
+        let log = Log::default();
+        say(&log, "before");
+        let mut reader = log.reader_from_now();
+        for line in 0..10 {
+            say(&log, &line.to_string());
+        }
+        assert_eq!((reader.skip_all_but(3), reader.skip_all_but(3)), (7, 0));
+        reader.ready().await;
+        assert_eq!(hear(&mut reader, 3).await, ["7", "8", "9"]);
+        assert!(reader.try_next().is_none());
     }
 
     #[tokio::test]

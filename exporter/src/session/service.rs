@@ -23,6 +23,7 @@ use super::log::{Record, Source};
 use super::marks;
 use super::peer::Peer;
 use super::stream::{self as bytes, Limited};
+use crate::activity::Doing;
 use crate::lease::status;
 use crate::logging;
 use crate::wire::exporter_service_server::ExporterService;
@@ -166,7 +167,10 @@ impl RouterService for Service {
                 let permit = self.bench.admit(origin)?;
                 let node = self.bench.node(&uuid)?;
                 let (id, replies) = self.bench.resources.offer(node.id, request.into_inner());
+                let path = node.path.clone();
+                let doing = self.bench.activity.begin(move || format!("stream: lent to {path}"));
                 let replies = Limited::new(replies, &permit, &self.bench.serving, Span::none());
+                let replies = replies.with(doing);
                 let mut response = Response::new(replies.boxed());
                 announce(response.metadata_mut(), id, encoding)?;
                 Ok(response)
@@ -180,6 +184,7 @@ struct Admitted {
     node: Arc<Node>,
     permit: Permit,
     span: Span,
+    doing: Doing,
 }
 
 impl Service {
@@ -194,9 +199,23 @@ impl Service {
         let node = self.bench.node(uuid)?;
         let span = logging::call_span(&self.bench.span, &node.path, node.driver.category(), method);
         match check_method(&*node.driver, method, shape) {
-            Ok(()) => Ok(Admitted { node, permit, span }),
+            Ok(()) => {
+                let doing = self.under_way(&node, method, shape);
+                Ok(Admitted { node, permit, span, doing })
+            }
             Err(error) => Err(span.in_scope(|| failed(&error))),
         }
+    }
+}
+
+impl Service {
+    fn under_way(&self, node: &Arc<Node>, method: &str, shape: Shape) -> Doing {
+        let (node, method) = (Arc::clone(node), method.to_owned());
+        self.bench.activity.begin(move || match shape {
+            Shape::Unary => format!("call: {method} of {}", node.path),
+            Shape::Items => format!("call with many answers: {method} of {}", node.path),
+            Shape::Bytes => format!("stream: {method} of {}", node.path),
+        })
     }
 }
 
@@ -214,12 +233,13 @@ impl Admitted {
     }
 
     /// Ends what the driver yields together with the permit.
-    fn limit<T, S>(&self, replies: S, serving: &CancellationToken) -> ReplyStream<T>
+    fn limit<T, S>(self, replies: S, serving: &CancellationToken) -> ReplyStream<T>
     where
         S: Stream<Item = Result<T, Status>> + Send + Unpin + 'static,
         T: 'static,
     {
-        Limited::new(replies, &self.permit, serving, self.span.clone()).boxed()
+        let Self { permit, span, doing, .. } = self;
+        Limited::new(replies, &permit, serving, span).with(doing).boxed()
     }
 }
 

@@ -17,6 +17,7 @@ use tracing::{Instrument as _, Span};
 use super::admission::Permit;
 use super::failure::status_of;
 use super::frame;
+use crate::activity::Doing;
 use crate::wire::{StreamRequest, StreamResponse};
 
 /// How long a device may take for what a client had sent before it hung up.
@@ -136,6 +137,8 @@ pub struct Limited<S> {
     ended: bool,
     /// What is logged on the way belongs to the call.
     span: Span,
+    /// Shows that it goes on.
+    doing: Option<Doing>,
 }
 
 impl<S> Limited<S> {
@@ -150,7 +153,12 @@ impl<S> Limited<S> {
                 }
             }
         });
-        Self { replies, over, ended: false, span }
+        Self { replies, over, ended: false, span, doing: None }
+    }
+
+    /// The same; it goes on for as long as this does.
+    pub fn with(self, doing: Doing) -> Self {
+        Self { doing: Some(doing), ..self }
     }
 }
 
@@ -164,6 +172,7 @@ impl<T, S: Stream<Item = Result<T, Status>> + Unpin> Stream for Limited<S> {
         let _entered = self.span.clone().entered();
         if let Poll::Ready(status) = self.over.as_mut().poll(context) {
             self.ended = true;
+            self.doing = None;
             return Poll::Ready(Some(Err(status)));
         }
         self.replies.poll_next_unpin(context)

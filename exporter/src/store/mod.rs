@@ -44,6 +44,7 @@ pub use self::error::StoreError;
 pub use self::event::HookEvent;
 pub use self::histories::{Found, Histories};
 pub use self::history::{Ended, Filter, History, Run};
+use self::lock::Lock;
 pub use self::output::{CAP, Capture, Output};
 pub use self::record::{AppliedDriver, DoneStage, Quarantined, Recovery, Write};
 pub use self::run::{End, RunBegun, RunEnded, RunStatus, Subject};
@@ -74,6 +75,16 @@ impl Store {
         let thread = Thread::start(writer)
             .map_err(|reason| StoreError::Io { path: PathBuf::from(dir), reason })?;
         Ok((Self { writer: Some(Arc::new(thread)) }, recovery))
+    }
+
+    /// Takes a state directory for this process, without looking into it.
+    ///
+    /// # Errors
+    ///
+    /// Why it can't be had, above all because another process has it.
+    pub fn reserve(dir: &Path) -> Result<Reservation, StoreError> {
+        database::claim(dir)?;
+        Lock::take(dir).map(|lock| Reservation { _lock: lock })
     }
 
     /// A store that keeps nothing.
@@ -109,6 +120,12 @@ impl Store {
             ),
         }
     }
+}
+
+/// The right to a state directory, for as long as it is kept.
+#[derive(Debug)]
+pub struct Reservation {
+    _lock: Lock,
 }
 
 /// The thread that writes.

@@ -1,12 +1,14 @@
 //! A lab in this process, and what a test asks of it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use exporter::app::{InLab, Setup, State};
-use exporter::config::{Environment, parse};
+use exporter::config::{Config, Environment, parse};
 use exporter::lab::certificate::{Authority, Certificate, Source, host_names};
 use exporter::lab::directory::{Directory, Served};
+use exporter::lab::place::Places;
 use exporter::lab::server::Lab;
 use exporter::lab::store::Database;
 use exporter::lab::token::{Bearer, Signer};
@@ -17,13 +19,11 @@ use exporter::wire::client::{CreateLeaseRequest, GetLeaseRequest, Lease};
 use exporter::wire::controller_service_client::ControllerServiceClient;
 use exporter::wire::router_service_client::RouterServiceClient;
 use exporter::wire::{DialRequest, DialResponse};
-use futures_util::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
 use tonic::transport::{Certificate as Trusted, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Request, Status};
 
@@ -34,9 +34,15 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) struct LabUnderTest {
     pub(crate) state: TempDir,
     pub(crate) shutdown: Shutdown,
-    benches: Vec<(String, String)>,
+    /// What there is to say about each exporter.
+    benches: BTreeMap<String, String>,
+    places: Places,
     port: u16,
-    running: JoinHandle<anyhow::Result<()>>,
+    /// The lab has ended in good order.
+    over: Shutdown,
+    running: JoinSet<()>,
+    /// The exporters that run, each with its task.
+    exporters: BTreeMap<String, JoinSet<()>>,
 }
 
 /// A client of a lab, with the token that it was given.
@@ -57,42 +63,14 @@ impl LabUnderTest {
 
     /// Ends it without a word, as a crash does, and starts it again.
     pub(crate) async fn crash_and_restart(self) -> Self {
-        let Self { state, benches, running, .. } = self;
-        running.abort();
-        running.await.unwrap_err();
-        Self::start_in(state, benches).await
+        let Self { state, benches, mut running, exporters, .. } = self;
+        running.shutdown().await;
+        drop(exporters);
+        Self::start_in(state, benches.into_iter().collect()).await
     }
 
     async fn start_in(state: TempDir, benches: Vec<(String, String)>) -> Self {
-        let shutdown = Shutdown::default();
-        let dir = StateDir::of(Some(state.path()));
-        let mut exporters = Vec::new();
-        for (name, body) in &benches {
-            let yaml = format!(
-                "apiVersion: jumpstarter.dev/v1alpha1\n\
-                 kind: ExporterConfig\n\
-                 metadata: {{namespace: default, name: {name}}}\n\
-                 export:\n\
-                 \x20 power: {{type: jumpstarter_driver_power.driver.MockPower}}\n\
-                 \x20 echo: {{type: jumpstarter_driver_network.driver.EchoNetwork}}\n\
-                 {body}"
-            );
-            let config = parse(Path::new("test.yaml"), yaml.as_bytes(), &Environment::default());
-            let config = config.unwrap_or_else(|mistakes| panic!("{mistakes}")).config;
-            // The last process may take a moment to let go.
-            let open = async {
-                loop {
-                    match State::open(dir.of_exporter(name)) {
-                        Ok(state) => return state,
-                        Err(_) => sleep(Duration::from_millis(10)).await,
-                    }
-                }
-            };
-            let state = Some(timeout(DEADLINE, open).await.expect("the state is free"));
-            let file = "test.yaml".into();
-            let setup = Setup { config, file, exit_on_lease_end: false, state };
-            exporters.push(InLab::new(setup, &shutdown).unwrap());
-        }
+        let places = Places::default();
         let directory = Directory::open(state.path()).unwrap();
         let authority = Authority::open(&directory).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -105,27 +83,80 @@ impl LabUnderTest {
         };
         let certificate =
             Certificate::new(Source::Own { authority: authority.into(), names }).unwrap();
-        let lab = Lab::open(&directory).unwrap();
-        let places = exporters.iter().map(InLab::place).collect();
-        let told = shutdown.clone();
-        #[expect(clippy::disallowed_methods, reason = "the test owns it")]
-        let running = tokio::task::spawn(async move {
-            let stop = CancellationToken::new();
-            let served = lab.serve(listener, certificate, served, places, stop.clone());
-            let exporters = async {
-                let done = try_join_all(exporters.into_iter().map(|it| it.run(&told))).await;
-                stop.cancel();
-                done.map(drop)
-            };
-            tokio::try_join!(served, exporters).map(drop)
+        let mut lab = Self {
+            state,
+            shutdown: Shutdown::default(),
+            places,
+            port,
+            over: Shutdown::default(),
+            running: JoinSet::new(),
+            exporters: BTreeMap::new(),
+            benches: benches.into_iter().collect(),
+        };
+        for name in lab.benches.keys() {
+            lab.places.expect(&lab.config(name)).unwrap();
+        }
+        for name in lab.benches.keys().cloned().collect::<Vec<_>>() {
+            lab.run(&name).await;
+        }
+        let (over, places) = (lab.over.clone(), lab.places.clone());
+        let service = Lab::open(&directory).unwrap();
+        lab.running.spawn(async move {
+            service.serve(listener, certificate, served, places, &over).await.unwrap();
         });
-        Self { state, shutdown, benches, port, running }
+        lab
+    }
+
+    fn config(&self, name: &str) -> Config {
+        let body = &self.benches[name];
+        let yaml = format!(
+            "apiVersion: jumpstarter.dev/v1alpha1\n\
+             kind: ExporterConfig\n\
+             metadata: {{namespace: default, name: {name}}}\n\
+             export:\n\
+             \x20 power: {{type: jumpstarter_driver_power.driver.MockPower}}\n\
+             \x20 echo: {{type: jumpstarter_driver_network.driver.EchoNetwork}}\n\
+             {body}"
+        );
+        let config = parse(Path::new("test.yaml"), yaml.as_bytes(), &Environment::default());
+        config.unwrap_or_else(|mistakes| panic!("{mistakes}")).config
+    }
+
+    /// Starts an exporter that does not run.
+    pub(crate) async fn run(&mut self, name: &str) {
+        let directory = StateDir::of(Some(self.state.path())).of_exporter(name);
+        // The last process may take a moment to let go.
+        let open = async {
+            loop {
+                match State::open(directory.clone()) {
+                    Ok(state) => return state,
+                    Err(_) => sleep(Duration::from_millis(10)).await,
+                }
+            }
+        };
+        let state = Some(timeout(DEADLINE, open).await.expect("the state is free"));
+        let (config, file) = (self.config(name), "test.yaml".into());
+        let setup = Setup { config, file, exit_on_lease_end: false, state };
+        let exporter = InLab::new(setup, &self.shutdown).unwrap();
+        self.places.enter(exporter.place()).unwrap();
+        let (told, mut task) = (self.shutdown.clone(), JoinSet::new());
+        task.spawn(async move { exporter.run(&told).await.map(drop).unwrap() });
+        self.exporters.insert(name.into(), task);
+    }
+
+    /// Has an exporter fail, and nobody else.
+    pub(crate) async fn fail(&mut self, name: &str) {
+        self.exporters.remove(name).expect("it runs").shutdown().await;
     }
 
     /// Stops it in good order.
     pub(crate) async fn stop(self) {
         self.shutdown.drain.cancel();
-        timeout(DEADLINE, self.running).await.expect("it stops").unwrap().unwrap();
+        for exporter in self.exporters.into_values() {
+            timeout(DEADLINE, exporter.join_all()).await.expect("it stops");
+        }
+        self.over.abort.cancel();
+        timeout(DEADLINE, self.running.join_all()).await.expect("it stops");
     }
 
     /// What the lab keeps, as another process would find it.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use exporter::wire::client::{
-    DeleteLeaseRequest, Lease, ListExportersRequest, ListLeasesRequest, UpdateLeaseRequest,
+    DeleteLeaseRequest, GetExporterRequest, Lease, ListExportersRequest, ListLeasesRequest,
+    UpdateLeaseRequest,
 };
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -192,5 +193,42 @@ async fn what_nothing_satisfies_is_over_at_once() {
     let ann = lab.client("ann").await;
     let lease = ann.lease("one", "board=other", 60).await.unwrap();
     assert_eq!(condition(&lease), "Unsatisfiable True NoAccess");
+    lab.stop().await;
+}
+
+#[tokio::test]
+async fn an_exporter_that_fails_loses_its_lease_and_touches_no_other() {
+    let done = tempfile::tempdir().unwrap();
+    let log = done.path().join("done");
+    let hooks = format!(
+        "labels: {{board: demo}}\nhooks: {{afterLease: {{script: 'echo $LEASE_NAME >> {}'}}}}",
+        log.display()
+    );
+    let benches = [("bench-1", hooks.as_str()), ("bench-2", "labels: {board: other}")];
+    let mut lab = LabUnderTest::start(&benches).await;
+    let ann = lab.client("ann").await;
+    ann.lease("one", "board=demo", 600).await.unwrap();
+    ann.lease("two", "board=other", 600).await.unwrap();
+    for lease in ["one", "two"] {
+        // Its exporter has begun with it.
+        ann.dial(lease).await.unwrap();
+    }
+    lab.fail("bench-1").await;
+    ann.waits_for("one", "Ready False Released").await;
+    let get = |name: &str| GetExporterRequest {
+        name: format!("namespaces/default/exporters/{name}"),
+        ..GetExporterRequest::default()
+    };
+    let failed = ann.service().get_exporter(ann.says(get("bench-1"))).await.unwrap().into_inner();
+    assert!(!failed.online, "{failed:?}");
+    assert_eq!(failed.labels["board"], "demo", "what it is chosen by is still known");
+    let waiting = ann.lease("three", "board=demo", 600).await.unwrap();
+    assert_eq!(condition(&waiting), "Pending True Offline");
+
+    lab.run("bench-1").await;
+    ann.waits_for("three", "Ready True Ready").await;
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), "one\n", "it was cleaned up after");
+    ann.dial("three").await.unwrap();
+    assert_eq!(condition(&ann.see("two").await.unwrap()), "Ready True Ready");
     lab.stop().await;
 }

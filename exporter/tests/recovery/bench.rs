@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 use tonic::transport::{Channel, Endpoint};
 
 /// The longest that anything may take here.
-const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// How often a state is looked at. The exporter needs the processor more than the one who waits.
 pub(crate) const POLL: Duration = Duration::from_millis(2);
@@ -167,6 +167,11 @@ impl Exporter {
         command
     }
 
+    /// Where it serves clients.
+    pub(crate) fn address(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.child.id()).unwrap())
     }
@@ -237,7 +242,7 @@ impl Exporter {
 
     /// A client, once the exporter listens; none if it has ended before.
     pub(crate) async fn client(&mut self) -> Option<ExporterServiceClient<Channel>> {
-        let address = format!("http://127.0.0.1:{}", self.port);
+        let address = self.address();
         let deadline = Instant::now() + DEADLINE;
         while Instant::now() < deadline {
             if self.child.try_wait().unwrap().is_some() {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 use super::*;
 use crate::power::Power as _;
@@ -256,4 +257,31 @@ async fn a_closed_driver_lets_go_of_the_board_when_nobody_else_needs_it() {
     while host.boards.board("YK1").lock().unwrap().open {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_board_of_several_exporters_of_a_process_is_opened_once() {
+    assert!(Arc::ptr_eq(&Bus::host(), &Bus::host()), "all exporters have the same bus");
+    let host = Arc::new(Host::new());
+    plug(host.list(), "1-1", 0xf2f7, "YK1", 3);
+    let mut exporters = JoinSet::new();
+    for port in ["1", "2"] {
+        let host = Arc::clone(&host);
+        exporters.spawn(async move {
+            let power = host.power::<Ykush>(json!({"serial": "YK1", "port": port}));
+            power.open().await.unwrap();
+            for _ in 0..20 {
+                power.on().await.unwrap();
+                assert_eq!(power.status().await.unwrap(), State::On);
+                power.off().await.unwrap();
+                assert_eq!(power.status().await.unwrap(), State::Off);
+            }
+            power
+        });
+    }
+    let mut powers = exporters.join_all().await;
+    // One of them fails: its driver goes without being closed.
+    drop(powers.pop());
+    powers[0].on().await.unwrap();
+    assert_eq!(host.boards.board("YK1").lock().unwrap().opened, 1);
 }

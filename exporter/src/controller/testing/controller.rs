@@ -17,11 +17,13 @@ use super::bytes::Net;
 use super::router::Crossing;
 use crate::wire::controller_service_server::{ControllerService, ControllerServiceServer};
 use crate::wire::router_service_server::RouterServiceServer;
+use crate::wire::telemetry_service_server::{TelemetryService, TelemetryServiceServer};
 use crate::wire::{
     DialRequest, DialResponse, ExporterStatus, GetServiceEndpointsRequest,
-    GetServiceEndpointsResponse, ListenRequest, ListenResponse, RegisterRequest, RegisterResponse,
-    ReleaseLeaseRequest, ReleaseLeaseResponse, ReportStatusRequest, ReportStatusResponse,
-    StatusRequest, StatusResponse, UnregisterRequest, UnregisterResponse,
+    GetServiceEndpointsResponse, ListenRequest, ListenResponse, LogEntry, PushLogsRequest,
+    PushLogsResponse, RegisterRequest, RegisterResponse, ReleaseLeaseRequest, ReleaseLeaseResponse,
+    ReportStatusRequest, ReportStatusResponse, StatusRequest, StatusResponse, TelemetryEndpoint,
+    UnregisterRequest, UnregisterResponse,
 };
 
 /// How many dials wait for an exporter that listens.
@@ -39,16 +41,18 @@ pub(in super::super) enum Rpc {
     ReportStatus,
     ReleaseLease,
     Unregister,
+    GetServiceEndpoints,
 }
 
 impl Rpc {
-    pub(in super::super) const ALL: [Self; 6] = [
+    pub(in super::super) const ALL: [Self; 7] = [
         Self::Register,
         Self::Status,
         Self::Listen,
         Self::ReportStatus,
         Self::ReleaseLease,
         Self::Unregister,
+        Self::GetServiceEndpoints,
     ];
 }
 
@@ -85,6 +89,10 @@ struct State {
     /// Status streams are cut after so many messages.
     cut_after: Option<usize>,
     is_old: bool,
+    /// The telemetry services that it names; none: it has never heard of any.
+    telemetry: Option<Vec<TelemetryEndpoint>>,
+    /// What was pushed to a telemetry service, in batches.
+    pushed: Vec<Vec<LogEntry>>,
     dials: u64,
     /// Ends every stream that is open.
     generation: u64,
@@ -106,7 +114,11 @@ impl Fake {
         let connections = UnboundedReceiverStream::new(fake.net.host("router"));
         let service = RouterServiceServer::new(fake.crossing.clone());
         let router = Server::builder().add_service(service).serve_with_incoming(connections);
+        let connections = UnboundedReceiverStream::new(fake.net.host("telemetry"));
+        let service = TelemetryServiceServer::new(fake.clone());
+        let telemetry = Server::builder().add_service(service).serve_with_incoming(connections);
         let mut tasks = fake.tasks.lock().unwrap();
+        tasks.spawn(async move { telemetry.await.unwrap() });
         tasks.spawn(async move { controller.await.unwrap() });
         tasks.spawn(async move { router.await.unwrap() });
         drop(tasks);
@@ -175,6 +187,21 @@ impl Fake {
     /// It knows of nothing that came after release 0.7.
     pub(in super::super) fn is_old(&self) {
         self.change(|state| state.is_old = true);
+    }
+
+    /// It names a telemetry service, which wants lines of this severity.
+    pub(in super::super) fn has_telemetry(&self, severity: &str) {
+        let endpoint = TelemetryEndpoint {
+            endpoint: "telemetry:8087".into(),
+            certificate: String::new(),
+            min_severity: severity.into(),
+        };
+        self.change(|state| state.telemetry = Some(vec![endpoint]));
+    }
+
+    /// What was pushed to its telemetry service, in batches.
+    pub(in super::super) fn pushed(&self) -> Vec<Vec<LogEntry>> {
+        self.state().pushed.clone()
     }
 
     /// Forgets what goes wrong.
@@ -438,9 +465,25 @@ impl ControllerService for Fake {
 
     async fn get_service_endpoints(
         &self,
-        _: Request<GetServiceEndpointsRequest>,
+        request: Request<GetServiceEndpointsRequest>,
     ) -> Reply<GetServiceEndpointsResponse> {
-        Err(Status::unimplemented("unknown method GetServiceEndpoints"))
+        self.admit(Rpc::GetServiceEndpoints, &request)?;
+        let telemetry_endpoints = self.state().telemetry.clone();
+        let unknown = || Status::unimplemented("unknown method GetServiceEndpoints");
+        let telemetry_endpoints = telemetry_endpoints.ok_or_else(unknown)?;
+        Ok(Response::new(GetServiceEndpointsResponse { telemetry_endpoints }))
+    }
+}
+
+#[tonic::async_trait]
+impl TelemetryService for Fake {
+    async fn push_logs(&self, request: Request<PushLogsRequest>) -> Reply<PushLogsResponse> {
+        let given: Vec<_> = request.metadata().get_all("authorization").iter().collect();
+        assert_eq!(given, [TOKEN]);
+        let entries = request.into_inner().entries;
+        let accepted = u32::try_from(entries.len()).unwrap();
+        self.change(|state| state.pushed.push(entries));
+        Ok(Response::new(PushLogsResponse { accepted, dropped: 0 }))
     }
 }
 

@@ -3,11 +3,13 @@
 use std::fs;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tonic::Code;
 
-use super::super::testing::{Client, Reported};
+use super::super::FAREWELL;
+use super::super::testing::{Client, Fault, Reported};
 use super::world::{HOOKS, World};
+use crate::lease::scheduled::RELEASE_PATIENCE;
 use crate::lease::status::Status;
 use crate::wire::ExporterStatus as Shown;
 
@@ -216,6 +218,55 @@ async fn an_exporter_that_is_told_to_stop_in_a_lease_leaves_in_good_order() {
     assert!(told.contains(&Reported::Released("one".into())), "{told:?}");
     assert!(told.ends_with(&last), "{told:?}");
     assert!(!told.contains(&Reported::Status(Shown::Available)), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn preemption_hooks_come_before_the_after_lease_hook() {
+    let hooks = "
+  afterLease: {script: 'echo after $LEASE_END_REASON >> DIR/done', timeout: 3600}
+  lifecycle:
+    - {run: 'echo $HOOK_EVENT >> DIR/done', timeout: 3600}
+";
+    let mut world = World::with(hooks).await;
+    drop(world.leased("one", "alice").await);
+    world.shutdown.drain.cancel();
+    assert_eq!(world.stopped().await, 0);
+    assert_eq!(world.done(), ["preemption", "after exporter-stopping"]);
+    let mut idle = World::with(hooks).await;
+    idle.shutdown.drain.cancel();
+    assert_eq!(idle.stopped().await, 0);
+    assert_eq!(idle.done(), ["stop"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exporter_that_is_told_twice_goes_at_once() {
+    let hooks = "
+  afterLease: {script: 'echo begun >> DIR/done; sleep 600; echo ended >> DIR/done', timeout: 3600}
+";
+    let mut world = World::with(hooks).await;
+    drop(world.leased("one", "alice").await);
+    world.shutdown.drain.cancel();
+    world.bench_is(Status::AfterLeaseHook).await;
+    world.shutdown.abort.cancel();
+    let start = Instant::now();
+    assert_eq!(world.stopped().await, 1);
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    assert!(!world.done().contains(&"ended".to_owned()));
+    assert!(!world.fake.told().contains(&Reported::Unregistered), "there is no time for that");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_controller_that_is_gone_keeps_nobody_from_going() {
+    let mut world = World::with(HOOKS).await;
+    drop(world.leased("one", "alice").await);
+    world.fake.net.has("controller", Fault::Silent);
+    let start = Instant::now();
+    world.shutdown.drain.cancel();
+    assert_eq!(world.stopped().await, 0);
+    // Hooks take no time here.
+    let limit = RELEASE_PATIENCE + FAREWELL + Duration::from_secs(5);
+    assert!(start.elapsed() < limit, "{:?}", start.elapsed());
+    assert_eq!(world.done(), ["before one alice", "after one alice"]);
 }
 
 #[tokio::test(start_paused = true)]

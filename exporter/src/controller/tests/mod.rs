@@ -3,4 +3,5 @@
 mod leases;
 mod outages;
 mod schedules;
+mod telemetry;
 mod world;

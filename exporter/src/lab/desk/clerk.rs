@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use super::super::lease::{Lease, Stage};
 use super::super::refused::Refused;
 use super::super::timetable::{Bench, Changes, Presence, Timetable};
 use super::{ALL_LEASES, CLIENT_LEASES, Desk, Order, Query, Seen, Update, unanswered};
+use crate::activity;
 use crate::lease::scheduled::{Assignment, Claim};
 
 /// The clock may be set while something is waited for.
@@ -25,9 +26,9 @@ pub(super) struct Clerk {
 impl Clerk {
     /// Takes up the leases that an earlier process has left.
     pub(super) async fn begin(desk: Desk, leases: Vec<Lease>, now: Timestamp) -> Self {
-        let benches = desk.places.iter().map(|(name, place)| {
-            let presence = Presence::from(place.status.current().status);
-            (name.clone(), Bench { labels: place.labels(), presence, lease: None })
+        let benches = desk.places.all().into_iter().map(|(name, place)| {
+            let presence = Presence::from(place.now().status);
+            (name, Bench { labels: place.labels(), presence, lease: None })
         });
         let benches: BTreeMap<_, _> = benches.collect();
         let names: Vec<_> = benches.keys().cloned().collect();
@@ -37,16 +38,17 @@ impl Clerk {
         let mut clerk = Self { timetable, desk };
         clerk.settle(changes).await;
         for name in &names {
-            // Given back just before the last process ended.
-            if let Some(lease) = clerk.desk.places.get(name).and_then(|it| it.schedule.owed()) {
-                clerk.returned(&lease, now).await;
-            }
+            clerk.collect(name, now).await;
         }
         clerk
     }
 
     /// Works for as long as it is polled.
-    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Order>) {
+    pub(super) async fn run(
+        mut self,
+        mut inbox: mpsc::Receiver<Order>,
+        mut looks: watch::Receiver<()>,
+    ) {
         loop {
             let alarm = self.timetable.next_alarm();
             let alarm = async {
@@ -60,6 +62,7 @@ impl Clerk {
                     Some(order) => self.take(order).await,
                     None => return,
                 },
+                Ok(()) = looks.changed() => self.tell_what_goes_on(),
                 () = alarm => {
                     let changes = self.timetable.advance(Timestamp::now());
                     self.settle(changes).await;
@@ -81,6 +84,17 @@ impl Clerk {
             }
             Order::Lease(name, reply) => drop(reply.send(self.seen(&name))),
             Order::Live(query, reply) => drop(reply.send(Ok(self.live(&query)))),
+            Order::Arrived(exporter) => {
+                let Some(place) = self.desk.places.get(&exporter) else { return };
+                let presence = Presence::from(place.now().status);
+                let changes = self.timetable.welcome(&exporter, place.labels(), presence, now);
+                self.settle(changes).await;
+                self.collect(&exporter, now).await;
+            }
+            Order::Left(exporter) => {
+                let changes = self.timetable.lose(&exporter, now);
+                self.settle(changes).await;
+            }
             Order::Presence(exporter, presence) => {
                 let changes = self.timetable.follow(&exporter, presence, now);
                 self.settle(changes).await;
@@ -183,6 +197,41 @@ impl Clerk {
     async fn returned(&mut self, lease: &str, now: Timestamp) {
         let changes = self.timetable.release(lease, false, now);
         self.settle(changes).await;
+    }
+
+    /// Takes back the lease that an exporter has given back just before its process has ended, or it
+    /// itself.
+    async fn collect(&mut self, exporter: &str, now: Timestamp) {
+        if let Some(lease) = self.desk.places.get(exporter).and_then(|it| it.schedule.owed()) {
+            self.returned(&lease, now).await;
+        }
+    }
+
+    /// Says who has what, and who waits.
+    fn tell_what_goes_on(&self) {
+        let now = Timestamp::now();
+        let lasting =
+            |since: Timestamp| activity::in_words(now.duration_since(since).unsigned_abs());
+        for (name, bench) in self.timetable.benches() {
+            let presence = format!("{:?}", bench.presence).to_lowercase();
+            activity::say(&match self.timetable.tenant(name) {
+                None => format!("lab: {name} is {presence}, and nobody has it"),
+                Some(lease) => {
+                    let since = lease.hold().map_or(lease.created, |hold| hold.since);
+                    let (lease, client, since) = (&lease.name, &lease.client, lasting(since));
+                    format!(
+                        "lab: {name} is {presence}; {client} has it with lease {lease}, for {since}"
+                    )
+                }
+            });
+        }
+        for lease in self.timetable.queue() {
+            let (name, client, since) = (&lease.name, &lease.client, lasting(lease.queued()));
+            let obstacle = self.timetable.obstacle(lease).message;
+            activity::say(&format!(
+                "lab: {client} waits with lease {name}, for {since}: {obstacle}"
+            ));
+        }
     }
 
     fn seen(&self, name: &str) -> Result<Seen, Refused> {

@@ -49,7 +49,7 @@ impl ClientService for Clients {
         let _caller = self.authentication.caller_in(&request, &named.namespace).await?;
         let place = self.desk.places().get(&named.name);
         let place = place.ok_or_else(|| Refused::NoExporter(named.name.clone()))?;
-        Ok(Response::new(present::exporter(&named.name, place)))
+        Ok(Response::new(present::exporter(&named.name, &place)))
     }
 
     async fn list_exporters(
@@ -61,8 +61,8 @@ impl ClientService for Clients {
         let wire::ListExportersRequest { page_size, page_token, filter, .. } = request.into_inner();
         let filter: Selector = filter.parse().map_err(invalid)?;
         let page = Page::of(page_size, &page_token).map_err(invalid)?;
-        let places = self.desk.places().iter();
-        let wanted = places.filter(|(name, _)| **name > page.after);
+        let places = self.desk.places().all();
+        let wanted = places.iter().filter(|(name, _)| **name > page.after);
         let wanted = wanted.filter(|(_, place)| filter.matches(&place.labels()));
         let mut exporters: Vec<_> = wanted.take(page.size + 1).collect();
         let next_page_token = page.cut(&mut exporters, |(name, _)| name);

@@ -69,7 +69,6 @@ impl RouterService for Router {
         })?;
         let counted = self.count(&ticket.client)?;
         let place = self.desk.places().get(&ticket.exporter).ok_or(Refused::Offline)?;
-        let place = place.clone();
         let tenure = place.open_for(&ticket.lease).await?;
         let (near, far) = duplex(BUFFER);
         let tunnel = Tunnel { stream: far, over: tenure.over.clone() };

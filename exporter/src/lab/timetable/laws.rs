@@ -12,6 +12,8 @@ enum Happening {
     Release(usize),
     Retime(usize, i64),
     Follow(usize, Presence),
+    Lose(usize),
+    Welcome(usize, usize, Presence),
     Wait(i64),
     Restart,
 }
@@ -22,12 +24,16 @@ const EXPORTERS: [&str; 4] = ["a", "b", "c", "d"];
 fn happening() -> impl Strategy<Value = Happening> {
     let presence =
         prop_oneof![Just(Presence::Offline), Just(Presence::Busy), Just(Presence::Ready)];
+    let arriving = prop_oneof![Just(Presence::Busy), Just(Presence::Ready)];
     prop_oneof![
         4 => (0..3usize, proptest::option::of(0..50i64), 1..100i64)
             .prop_map(|(board, begin, duration)| Happening::Create { board, begin, duration }),
         2 => (0..40usize).prop_map(Happening::Release),
         1 => ((0..40usize), 1..100i64).prop_map(|(which, to)| Happening::Retime(which, to)),
         3 => (0..4usize, presence).prop_map(|(which, presence)| Happening::Follow(which, presence)),
+        1 => (0..4usize).prop_map(Happening::Lose),
+        1 => (0..5usize, 0..3usize, arriving)
+            .prop_map(|(which, board, presence)| Happening::Welcome(which, board, presence)),
         3 => (0..30i64).prop_map(Happening::Wait),
         1 => Just(Happening::Restart),
     ]
@@ -95,6 +101,15 @@ proptest! {
                 }
                 Happening::Follow(which, presence) => {
                     timetable.follow(EXPORTERS[which], presence, at(now));
+                }
+                Happening::Lose(which) => {
+                    timetable.lose(EXPORTERS[which], at(now));
+                    prop_assert!(timetable.tenant(EXPORTERS[which]).is_none());
+                }
+                Happening::Welcome(which, board, presence) => {
+                    let name = EXPORTERS.get(which).copied().unwrap_or("e");
+                    let labels = bench(BOARDS[board]).labels;
+                    timetable.welcome(name, labels, presence, at(now));
                 }
                 Happening::Wait(seconds) => {
                     now += seconds;

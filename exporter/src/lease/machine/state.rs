@@ -30,6 +30,26 @@ pub enum State {
     Stopped,
 }
 
+impl State {
+    /// What has to happen before the bench goes on.
+    pub fn waits_for(&self) -> &'static str {
+        match self {
+            Self::Idle => "the next lease",
+            Self::Opening(..) => "the devices to open",
+            Self::BeforeHook(_, None) => "the beforeLease hook",
+            Self::BeforeHook(_, Some(_)) => "the beforeLease hook, though the lease is over",
+            Self::Ready(_) => "the end of the lease",
+            Self::Failing(..) => "clients to see that the beforeLease hook has failed",
+            Self::AfterHook(..) => "the afterLease hook",
+            Self::Closing(..) => "the devices to close",
+            Self::Releasing(..) => "the lease to be given back",
+            Self::Quarantined(_) => "somebody to repair the bench",
+            Self::Maintaining(..) => "the work between leases: drivers, repair, or the last hooks",
+            Self::Stopped => "nothing: it has stopped",
+        }
+    }
+}
+
 /// A lease and how the bench was prepared for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tenancy {

@@ -6,16 +6,16 @@ use tokio::time::sleep;
 
 /// Waits that grow, each a little different from what everybody else waits, and no end of them.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     pace: Pace,
     tries: u32,
 }
 
 /// The first and the longest wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Pace {
-    pub(super) first: Duration,
-    pub(super) longest: Duration,
+pub(crate) struct Pace {
+    pub(crate) first: Duration,
+    pub(crate) longest: Duration,
 }
 
 /// The defaults of gRPC, except that nobody waits for a bench for two minutes.
@@ -26,23 +26,27 @@ impl Default for Pace {
 }
 
 impl Backoff {
-    pub(super) fn new(pace: Pace) -> Self {
+    pub(crate) fn new(pace: Pace) -> Self {
         Self { pace, tries: 0 }
     }
 
     /// It has worked: the next wait is the first again.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.tries = 0;
     }
 
     /// Waits before the next try.
-    pub(super) async fn wait(&mut self) {
-        let wait = self.next(fastrand::f64());
-        sleep(wait).await;
+    pub(crate) async fn wait(&mut self) {
+        sleep(self.next()).await;
+    }
+
+    /// The next wait.
+    pub(crate) fn next(&mut self) -> Duration {
+        self.by_chance(fastrand::f64())
     }
 
     /// The next wait; `chance` is between 0 and 1.
-    fn next(&mut self, chance: f64) -> Duration {
+    fn by_chance(&mut self, chance: f64) -> Duration {
         let doublings = self.tries.min(16);
         self.tries = self.tries.saturating_add(1);
         let wait = self.pace.first.saturating_mul(2u32.pow(doublings)).min(self.pace.longest);
@@ -57,11 +61,11 @@ mod tests {
     #[test]
     fn waits_double_up_to_the_longest_and_none_is_quite_the_same() {
         let mut backoff = Backoff::new(Pace::default());
-        let waits: Vec<_> = (0..7).map(|_| backoff.next(0.5).as_secs()).collect();
+        let waits: Vec<_> = (0..7).map(|_| backoff.by_chance(0.5).as_secs()).collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
-        assert_eq!(backoff.next(0.0), Duration::from_secs(24));
-        assert_eq!(backoff.next(1.0), Duration::from_secs(36));
+        assert_eq!(backoff.by_chance(0.0), Duration::from_secs(24));
+        assert_eq!(backoff.by_chance(1.0), Duration::from_secs(36));
         backoff.reset();
-        assert_eq!(backoff.next(0.5), Duration::from_secs(1));
+        assert_eq!(backoff.by_chance(0.5), Duration::from_secs(1));
     }
 }
