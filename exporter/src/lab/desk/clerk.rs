@@ -301,10 +301,10 @@ fn tell(lease: &Lease) {
     match &lease.stage {
         Stage::Scheduled | Stage::Waiting => {}
         Stage::Held(hold) => {
-            tracing::info!(lease = name, client, "the lease has {}", hold.exporter)
+            tracing::info!(lease = name, client, "the lease has {}", hold.exporter);
         }
         Stage::Ended { how, .. } => {
-            tracing::info!(lease = name, client, "the lease is over: {how}")
+            tracing::info!(lease = name, client, "the lease is over: {how}");
         }
     }
 }
