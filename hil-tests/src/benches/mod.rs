@@ -14,7 +14,7 @@
 //! ```
 //!
 //! One case on one bench is a trial, named `kernel::power::switches`. `HIL_TIERS` chooses benches by
-//! name (`sim,kernel`). A tier that this machine can't have is skipped with the reason; with
+//! name (`sim,kernel`, or `none`). A tier that this machine can't have is skipped with the reason; with
 //! `CI=true` it is a failure.
 
 mod cases;
@@ -78,7 +78,7 @@ pub fn main() -> Result<ExitCode> {
     }
 
     let conclusion = libtest_mimic::run(&arguments, trials);
-    if !arguments.list {
+    if !arguments.list && !names.is_empty() {
         let mut summary = String::new();
         for (reason, count) in &*skipped.lock().unwrap_or_else(PoisonError::into_inner) {
             summary.push_str(&format!("{count} skipped for {reason}\n"));
