@@ -96,3 +96,81 @@ async fn within<T>(
 fn failed(what: &str) -> io::Error {
     io::Error::other(what.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertifiedKey, generate_simple_self_signed};
+    use rustls::ServerConfig;
+    use rustls_pki_types::PrivateKeyDer;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use tokio::task::JoinSet;
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+    use crate::config::Tls;
+    use crate::controller::trust::client_config;
+
+    /// A server with a certificate for this name, which greets whoever comes; its port and its
+    /// certificate in PEM.
+    async fn server(name: &str, tasks: &mut JoinSet<()>) -> (u16, String) {
+        let made = generate_simple_self_signed([name.to_owned()]).unwrap();
+        let CertifiedKey { cert, signing_key } = made;
+        let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![cert.der().clone()], key)
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tasks.spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                // Some hang up in the middle of the handshake.
+                if let Ok(mut stream) = acceptor.accept(stream).await {
+                    stream.write_all(b"hello").await.ok();
+                }
+            }
+        });
+        (port, cert.pem())
+    }
+
+    /// What a server says to whoever trusts so, or why nothing was heard.
+    async fn heard(tls: Tls, name: Option<&str>, port: u16) -> Result<String, String> {
+        let config = client_config(&tls).map_err(|error| error.to_string())?;
+        let network = Network::new(Some(config), name.map(str::to_owned));
+        let target = Target { host: "127.0.0.1".into(), port };
+        let mut stream = network.dial(&target).await.map_err(|error| error.to_string())?;
+        let mut said = [0; 5];
+        stream.read_exact(&mut said).await.map_err(|error| error.to_string())?;
+        Ok(String::from_utf8_lossy(&said).into_owned())
+    }
+
+    #[tokio::test]
+    async fn only_who_has_the_certificate_is_believed_and_anybody_where_that_is_said() {
+        let mut tasks = JoinSet::new();
+        let (port, ca) = server("127.0.0.1", &mut tasks).await;
+        let (_, other) = server("127.0.0.1", &mut tasks).await;
+        let trusting = |ca: &str| Tls { ca: Some(ca.to_owned()), insecure: false };
+        assert_eq!(heard(trusting(&ca), None, port).await.as_deref(), Ok("hello"));
+        let refused = heard(trusting(&other), None, port).await.unwrap_err();
+        assert!(refused.starts_with(&format!("no TLS with 127.0.0.1:{port}: ")), "{refused}");
+        let insecure = Tls { ca: None, insecure: true };
+        assert_eq!(heard(insecure, None, port).await.as_deref(), Ok("hello"));
+    }
+
+    #[tokio::test]
+    async fn a_certificate_has_to_be_for_the_name_that_is_asked_for() {
+        let mut tasks = JoinSet::new();
+        let (port, ca) = server("controller.lab", &mut tasks).await;
+        let tls = Tls { ca: Some(ca), insecure: false };
+        let refused = heard(tls.clone(), None, port).await.unwrap_err();
+        assert!(refused.contains("certificate"), "{refused}");
+        let named = heard(tls, Some("controller.lab"), port).await;
+        assert_eq!(named.as_deref(), Ok("hello"));
+    }
+}

@@ -47,6 +47,7 @@ use tokio::time::timeout;
 
 use self::contact::Contact;
 pub use self::contact::{ContactError, Settings, Ways, network};
+pub use self::options::doubt;
 pub use self::target::{BadTarget, Target};
 pub use self::trust::TrustError;
 use crate::config::Config;
@@ -103,9 +104,6 @@ impl Link {
         let mut config = self.config.clone();
         loop {
             let settings = Settings::of(&config.borrow_and_update());
-            for name in options::ignored(&config.borrow()) {
-                tracing::info!("grpcOptions: {name} has no meaning here");
-            }
             let keep = async {
                 let contact = settings.as_ref().map_err(ToString::to_string).and_then(|settings| {
                     let contact = Contact::new(settings.clone(), &*self.ways);

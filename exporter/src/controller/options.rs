@@ -81,10 +81,27 @@ impl Options {
     }
 }
 
-/// The arguments of a configuration that have no meaning here.
-pub(super) fn ignored(config: &Config) -> Vec<&str> {
-    let given = config.grpc_options.keys().map(String::as_str);
-    given.filter(|name| !MEANT.contains(name)).collect()
+/// What is wrong with an argument, and what would be right; none if it does what it says. gRPC core
+/// passes over what it does not know or can't use, and so does this, except that it says so.
+pub fn doubt(name: &str, value: &GrpcOption) -> Option<(String, String)> {
+    if !MEANT.contains(&name) {
+        let message = "has no meaning for Hilt, whose gRPC is not gRPC core".to_owned();
+        return Some((message, format!("known here: {}", MEANT.join(", "))));
+    }
+    let number = match value {
+        GrpcOption::Integer(number) => Some(*number),
+        GrpcOption::Text(text) => text.parse().ok(),
+    };
+    let least = match name {
+        // A text is any text.
+        "grpc.default_authority" | "grpc.ssl_target_name_override" => return None,
+        "grpc.max_receive_message_length" => -1,
+        "grpc.keepalive_permit_without_calls" => 0,
+        _ => 1,
+    };
+    let is_good = number.is_some_and(|number| number >= least);
+    let message = "can't be used, and the default counts".to_owned();
+    (!is_good).then(|| (message, format!("give a whole number, {least} or more")))
 }
 
 #[cfg(test)]
@@ -113,7 +130,23 @@ mod tests {
         assert_eq!(options.largest_received, usize::MAX);
         assert_eq!(options.server_name.as_deref(), Some("controller"));
         assert_eq!(options.pace.longest, Duration::from_secs(5));
-        assert_eq!(ignored(&config), ["grpc.lb_policy_name"]);
+    }
+
+    #[test]
+    fn what_does_nothing_is_said_to() {
+        let doubt =
+            |name, value| doubt(name, &value).map(|(message, hint)| format!("{message}; {hint}"));
+        let of_number = |name, number| doubt(name, GrpcOption::Integer(number));
+        assert_eq!(of_number("grpc.keepalive_time_ms", 5000), None);
+        assert_eq!(of_number("grpc.max_receive_message_length", -1), None);
+        assert_eq!(of_number("grpc.keepalive_permit_without_calls", 0), None);
+        assert_eq!(doubt("grpc.default_authority", GrpcOption::Text("a".into())), None);
+        let unknown = of_number("grpc.lb_policy_name", 1).unwrap();
+        assert!(unknown.starts_with("has no meaning for Hilt"), "{unknown}");
+        let message = "can't be used, and the default counts; give a whole number, 1 or more";
+        for value in [GrpcOption::Integer(0), GrpcOption::Text("often".into())] {
+            assert_eq!(doubt("grpc.keepalive_time_ms", value).as_deref(), Some(message));
+        }
     }
 
     #[test]

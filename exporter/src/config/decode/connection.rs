@@ -9,6 +9,7 @@ use super::coerce;
 use super::item::Item;
 use crate::config::yaml::{Content, Meaning, Scalar};
 use crate::config::{GrpcOption, Tls};
+use crate::controller::doubt;
 
 /// Reads `tls`.
 pub(super) fn tls(item: &Item<'_>) -> Tls {
@@ -41,7 +42,14 @@ pub(super) fn grpc_options(item: &Item<'_>) -> BTreeMap<String, GrpcOption> {
         return BTreeMap::new();
     }
     let options = item.named();
-    options.into_iter().filter_map(|(name, item)| Some((name, grpc_option(&item)?))).collect()
+    let read = |(name, item): (String, Item<'_>)| {
+        let option = grpc_option(&item)?;
+        if let Some((message, hint)) = doubt(&name, &option) {
+            item.key_warning(message, hint);
+        }
+        Some((name, option))
+    };
+    options.into_iter().filter_map(read).collect()
 }
 
 /// Text stays text, even in digits; what the reference takes for a whole number is one.

@@ -13,7 +13,7 @@ use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 use tonic::transport::Server;
 use tonic::{Code, Request, Response, Status};
 
-use super::bytes::Net;
+use super::bytes::{Fault, Net};
 use super::router::Crossing;
 use crate::wire::controller_service_server::{ControllerService, ControllerServiceServer};
 use crate::wire::router_service_server::RouterServiceServer;
@@ -89,6 +89,8 @@ struct State {
     /// Status streams are cut after so many messages.
     cut_after: Option<usize>,
     is_old: bool,
+    /// Another token than at first is asked for.
+    token: Option<String>,
     /// The telemetry services that it names; none: it has never heard of any.
     telemetry: Option<Vec<TelemetryEndpoint>>,
     /// What was pushed to a telemetry service, in batches.
@@ -108,9 +110,7 @@ impl Fake {
             tasks: Arc::default(),
             crossing: Crossing::default(),
         };
-        let connections = UnboundedReceiverStream::new(fake.net.host("controller"));
-        let service = ControllerServiceServer::new(fake.clone());
-        let controller = Server::builder().add_service(service).serve_with_incoming(connections);
+        fake.serve_at("controller");
         let connections = UnboundedReceiverStream::new(fake.net.host("router"));
         let service = RouterServiceServer::new(fake.crossing.clone());
         let router = Server::builder().add_service(service).serve_with_incoming(connections);
@@ -119,7 +119,6 @@ impl Fake {
         let telemetry = Server::builder().add_service(service).serve_with_incoming(connections);
         let mut tasks = fake.tasks.lock().unwrap();
         tasks.spawn(async move { telemetry.await.unwrap() });
-        tasks.spawn(async move { controller.await.unwrap() });
         tasks.spawn(async move { router.await.unwrap() });
         drop(tasks);
         fake
@@ -202,6 +201,26 @@ impl Fake {
     /// What was pushed to its telemetry service, in batches.
     pub(in super::super) fn pushed(&self) -> Vec<Vec<LogEntry>> {
         self.state().pushed.clone()
+    }
+
+    /// From now on, only this token is any good.
+    pub(in super::super) fn asks_for(&self, token: &str) {
+        self.change(|state| state.token = Some(format!("Bearer {token}")));
+        self.restart();
+    }
+
+    /// It is somewhere else under the same name. Where it was, nobody answers any more.
+    pub(in super::super) fn moves(&self) {
+        self.net.has("controller", Fault::Refused);
+        self.change(|state| state.status = None);
+        self.serve_at("controller");
+    }
+
+    fn serve_at(&self, host: &str) {
+        let connections = UnboundedReceiverStream::new(self.net.host(host));
+        let service = ControllerServiceServer::new(self.clone());
+        let controller = Server::builder().add_service(service).serve_with_incoming(connections);
+        self.tasks.lock().unwrap().spawn(async move { controller.await.unwrap() });
     }
 
     /// Forgets what goes wrong.
@@ -290,8 +309,13 @@ impl Fake {
     /// What every call goes through.
     fn admit<T>(&self, rpc: Rpc, request: &Request<T>) -> Result<(), Status> {
         let metadata = request.metadata();
+        if let Some(token) = &self.state().token
+            && metadata.get("authorization").is_none_or(|given| given != token.as_str())
+        {
+            return Err(Status::unknown("failed to authenticate token"));
+        }
         for (key, expected) in [
-            ("authorization", TOKEN),
+            ("authorization", self.state().token.as_deref().unwrap_or(TOKEN)),
             ("jumpstarter-kind", "Exporter"),
             ("jumpstarter-namespace", "lab"),
             ("jumpstarter-name", "bench"),

@@ -129,6 +129,32 @@ async fn a_router_that_comes_late_is_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_controller_that_has_moved_is_found_by_its_name() {
+    let world = World::with(HOOKS).await;
+    let client = world.leased("one", "alice").await;
+    world.fake.moves();
+    world.fake.shows(Shown::LeaseReady).await;
+    client.call().await.unwrap();
+    assert_eq!(world.done(), ["before one alice"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_token_counts_when_the_file_is_read_again_and_the_lease_goes_on() {
+    let world = World::with(HOOKS).await;
+    let client = world.leased("one", "alice").await;
+    world.fake.asks_for("second-token");
+    sleep(Duration::from_secs(120)).await;
+    assert_eq!(world.fake.status(), None, "the old one is no good any more");
+    let file = world.path("bench.yaml");
+    let yaml = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, yaml.replace("exporter-token", "second-token")).unwrap();
+    world.shutdown.hang_up();
+    world.fake.shows(Shown::LeaseReady).await;
+    client.call().await.unwrap();
+    assert_eq!(world.done(), ["before one alice"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_controller_that_was_restarted_is_told_everything_again() {
     let world = World::with("").await;
     let client = world.leased("one", "alice").await;
