@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{Measurement, Run};
 use crate::bench::Bench;
 use crate::benches::preload;
-use crate::emulator::{Device, Testbed, Ykush};
+use crate::emulator::{Device, Testbed, Ykush, YkushBoard};
 use crate::speed::client::Client;
 use crate::speed::rounds::Rounds;
 use crate::speed::row::{Row, Samples, Target, Unit};
@@ -47,7 +47,7 @@ async fn power(rounds: &Rounds) -> Result<Vec<Samples>> {
     for subject in rounds.turns() {
         let bench = rounds.bench(subject)?;
         let testbed = Testbed::new(bench.path("testbed"))?;
-        let board = Arc::new(Device::new(Ykush::new("YK12345")));
+        let board = Arc::new(Device::new(Ykush::new(YkushBoard::Ykush, "YK12345")));
         let _plugged = testbed.plug(1, &board)?;
         let taken = match subject {
             Subject::Python => continue,
