@@ -225,8 +225,8 @@ fn keys_that_nobody_reads() {
         5:1: warning: hook: unknown key; did you mean `hooks`?
 
         | grpcOptions: {grpc.keepalive_time_ms: often, grpc.lb_policy_name: round_robin}
-        2:15: warning: grpcOptions.grpc.keepalive_time_ms: can't be used, and the default counts; give a whole number, 1 or more
-        2:46: warning: grpcOptions.grpc.lb_policy_name: has no meaning for Hilt, whose gRPC is not gRPC core; known here: grpc.default_authority, grpc.initial_reconnect_backoff_ms, grpc.keepalive_permit_without_calls, grpc.keepalive_time_ms, grpc.keepalive_timeout_ms, grpc.max_receive_message_length, grpc.max_reconnect_backoff_ms, grpc.ssl_target_name_override
+        2:15: warning: grpcOptions."grpc.keepalive_time_ms": can't be used, and the default counts; give a whole number, 1 or more
+        2:46: warning: grpcOptions."grpc.lb_policy_name": has no meaning for Hilt, whose gRPC is not gRPC core; known here: grpc.default_authority, grpc.initial_reconnect_backoff_ms, grpc.keepalive_permit_without_calls, grpc.keepalive_time_ms, grpc.keepalive_timeout_ms, grpc.max_receive_message_length, grpc.max_reconnect_backoff_ms, grpc.ssl_target_name_override
 
         | tls: {certificate: x, ins: y}
         2:7: warning: tls.certificate: unknown key; known here: ca, insecure

@@ -118,10 +118,15 @@ fn a_database_of_a_newer_version_is_left_alone() {
     let dir = TempDir::new().unwrap();
     drop(open(dir.path()));
     let path = dir.path().join("store.sqlite3");
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let database = Connection::open(&path).unwrap();
+    let known: u32 = database.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    database.pragma_update(None, "user_version", 99).unwrap();
+    drop(database);
     let before = fs::read(&path).unwrap();
-    let error = "DIR/store.sqlite3: written by a newer hilt (schema 99; this one knows 2); update \
-                 hilt, or give another --state-dir";
+    let error = format!(
+        "DIR/store.sqlite3: written by a newer hilt (schema 99; this one knows {known}); update \
+         hilt, or give another --state-dir"
+    );
     assert_eq!(refusal(dir.path()), error);
     assert_eq!(fs::read(&path).unwrap(), before);
 }
