@@ -14,7 +14,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::task::yield_now;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
 
 use crate::outcome::Process;
@@ -25,6 +25,9 @@ pub const VARIABLE: &str = "HILT_PROCESS";
 /// How long a killed process may take to go: one in the middle of a transfer can't, before its
 /// device has answered.
 const LAST_MOMENT: Duration = Duration::from_secs(5);
+
+/// Longer than the kernel takes to put one program in the place of another.
+const EXEC: Duration = Duration::from_millis(2);
 
 /// Marks whatever this process starts from now on, and returns the mark.
 ///
@@ -61,6 +64,11 @@ pub async fn end(mark: Uuid, grace: Duration) -> Vec<(Process, Gone)> {
     let deadline = Instant::now() + LAST_MOMENT;
     loop {
         found = marked(mark);
+        if found.is_empty() {
+            // One that is just becoming another program has no environment for a moment.
+            sleep(EXEC).await;
+            found = marked(mark);
+        }
         if found.is_empty() || Instant::now() >= deadline {
             break;
         }
@@ -147,11 +155,11 @@ mod tests {
     use super::*;
 
     fn sleeper(mark: Uuid, script: &str) -> Child {
-        let command = format!("{script} echo; sleep 60 & wait");
+        let command = format!("{script} sleep 60 & echo; wait");
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", &command]).env(VARIABLE, mark.to_string());
         let mut child = shell.stdout(std::process::Stdio::piped()).spawn().unwrap();
-        // Its line says that it is past what the script begins with.
+        // Its line says that the sleep is there, and what the script begins with is done.
         let mut line = [0];
         std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
         child
