@@ -30,7 +30,7 @@ use crate::power::switch::{Switch, Switched};
 use crate::power::tasmota::http::Tasmota;
 use crate::power::tasmota::mqtt::TasmotaPower;
 use crate::power::usbrelay::UsbRelay;
-use crate::power::ykush::{Yepkit, Ykush, Ykush3, YkushXs};
+use crate::power::ykush::{Yepkit, Ykush, Ykush2, Ykush3, YkushXs};
 use crate::power::{Power, PowerDriver};
 use crate::qemu::Qemu;
 use crate::serial::PySerial;
@@ -59,6 +59,7 @@ static REGISTRY: &[Entry] = &[
     switch::<TasmotaPower>(&["jumpstarter_driver_tasmota.driver.TasmotaPower"]),
     switch::<SnmpServer>(&["jumpstarter_driver_snmp.driver.SNMPServer"]),
     switch::<Yepkit<Ykush>>(&["jumpstarter_driver_yepkit.driver.Ykush"]),
+    switch::<Yepkit<Ykush2>>(&["hilt.power.Ykush2"]),
     switch::<Yepkit<Ykush3>>(&["hilt.power.Ykush3"]),
     switch::<Yepkit<YkushXs>>(&["hilt.power.YkushXs"]),
     switch::<NoyitoPowerSerial>(&["jumpstarter_driver_noyito_relay.driver.NoyitoPowerSerial"]),

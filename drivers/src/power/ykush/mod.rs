@@ -2,8 +2,9 @@
 //!
 //! A board takes reports of 64 bytes, the first of which is a command, and answers with one: 1 if it
 //! understood, and the port. Commands are the port's number, plus 10 hex to switch on, plus 20 hex to
-//! ask. Source: the source of Yepkit's own program `ykushcmd`. The kernel leaves these boards alone
-//! (its `hid_ignore_list`), so there is nothing to detach them from.
+//! ask. Source: the source of Yepkit's own program `ykushcmd`. The kernel leaves the YKUSH alone (its
+//! `hid_ignore_list` has the number, which other devices share); from the others, its driver for input
+//! devices is detached for as long as they are open.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -49,6 +50,10 @@ pub trait Board: fmt::Debug + Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Ykush;
 
+/// `hilt.power.Ykush2`: three ports.
+#[derive(Debug)]
+pub struct Ykush2;
+
 /// `hilt.power.Ykush3`: three ports, and an output of 5 V.
 #[derive(Debug)]
 pub struct Ykush3;
@@ -64,6 +69,14 @@ impl Board for Ykush {
     const ALL: bool = true;
     // What the reference documents. It cuts the power of a lease's board before the lease begins.
     const AT_OPEN: AtOpen = AtOpen::Off;
+}
+
+impl Board for Ykush2 {
+    const NAME: &'static str = "YKUSH2";
+    const PRODUCTS: &'static [u16] = &[0xefed];
+    const PORTS: &'static [(&'static str, u8)] = Ykush::PORTS;
+    const ALL: bool = true;
+    const AT_OPEN: AtOpen = AtOpen::Keep;
 }
 
 impl Board for Ykush3 {
@@ -82,7 +95,7 @@ impl Board for YkushXs {
     const AT_OPEN: AtOpen = AtOpen::Keep;
 }
 
-/// How a board is known. The kernel has no driver for it, so there is nothing to detach.
+/// How a board is known.
 const fn kind<B: Board>() -> Kind {
     Kind {
         name: B::NAME,
@@ -94,6 +107,7 @@ const fn kind<B: Board>() -> Kind {
 /// The boards that can be found.
 pub(crate) const OFFERS: &[Offer] = &[
     offer::<Ykush>("jumpstarter_driver_yepkit.driver.Ykush", "ykush"),
+    offer::<Ykush2>("hilt.power.Ykush2", "ykush2"),
     offer::<Ykush3>("hilt.power.Ykush3", "ykush3"),
     offer::<YkushXs>("hilt.power.YkushXs", "ykushxs"),
 ];

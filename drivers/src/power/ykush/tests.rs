@@ -175,6 +175,9 @@ async fn other_boards_have_other_ports() {
     let host = Host::new();
     plug(host.list(), "1-1", 0xf11b, "YK3", 3);
     plug(host.list(), "1-2", 0xf0cd, "XS", 4);
+    plug(host.list(), "1-3", 0xefed, "YK2", 5);
+    host.power::<Ykush2>(json!({"port": 3})).off().await.unwrap();
+    assert_eq!(host.boards.ports("YK2"), [true, true, false, true]);
     host.power::<Ykush3>(json!({"port": "5v"})).off().await.unwrap();
     assert_eq!(host.boards.ports("YK3"), [true, true, true, false]);
     host.power::<YkushXs>(json!({})).off().await.unwrap();
