@@ -1,43 +1,19 @@
 //! Devices that are shared, and opened again when they come back.
 
-use std::collections::HashMap;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::connection::{Claim, Connection, Libusb, Open};
-use super::listing::{Plugged, Wanted, plugged};
+use super::bus::{Bus, Hold, lock};
+use super::connection::Connection;
+use super::listing::{Plugged, Wanted};
 use crate::{DriverError, Result, blocking};
 
 /// How soon to look again for a device that is not there. Nothing in sysfs tells of a change, and
 /// what udev announces does not reach a container.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-
-/// The devices of a host.
-#[derive(Debug)]
-pub(crate) struct Bus {
-    /// The kernel's list.
-    list: PathBuf,
-    open: Box<dyn Open>,
-    /// By path; a device is open as long as somebody has a use for it.
-    slots: Mutex<HashMap<String, Weak<Slot>>>,
-}
-
-/// The place of one device; locked while somebody speaks with it.
-type Slot = Mutex<Option<Opened>>;
-
-#[derive(Debug)]
-struct Opened {
-    /// What was opened: something else may be plugged into the same socket by now.
-    device: Plugged,
-    claim: Claim,
-    connection: Box<dyn Connection>,
-    /// The serial number that it told when it was asked.
-    told: Option<String>,
-}
 
 /// How long a call waits for a device that is not there, unless the configuration says so: as long
 /// as it takes to plug it in again, or to enumerate the hub that it hangs on.
@@ -81,97 +57,35 @@ struct Last {
     slot: Option<Hold>,
 }
 
-/// Keeps a device open. The last one closes it while it has the slot locked, so that whoever opens it
-/// next waits for that.
-#[derive(Debug, Clone)]
-struct Hold(Arc<Slot>);
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        let mut place = lock(&self.0);
-        if Arc::strong_count(&self.0) == 1 {
-            *place = None;
-        }
-    }
-}
-
-impl Bus {
-    /// The devices of this host, for everybody in this process.
-    pub(crate) fn host() -> Arc<Self> {
-        static HOST: OnceLock<Arc<Bus>> = OnceLock::new();
-        Arc::clone(HOST.get_or_init(|| Arc::new(Self::at("/sys/bus/usb/devices".into()))))
-    }
-
-    /// The devices of a list, opened by libusb.
-    pub(crate) fn at(list: PathBuf) -> Self {
-        Self::new(list, Box::new(Libusb))
-    }
-
-    /// The devices of a list, and a way to open them.
-    pub(crate) fn new(list: PathBuf, open: Box<dyn Open>) -> Self {
-        Self { list, open, slots: Mutex::default() }
-    }
-
-    /// Where a device is plugged in: its directory in `/sys`, without links. Blocks.
-    ///
-    /// # Errors
-    ///
-    /// It is not there, or it may be any of several.
-    pub(crate) fn find(&self, wanted: &Wanted) -> Result<PathBuf> {
-        let device = wanted.choose_only(plugged(&self.list)?)?;
-        let directory = self.list.join(&device.path);
-        let failed = |error| DriverError::io(format!("find {device} in /sys"), error);
-        fs::canonicalize(directory).map_err(failed)
-    }
-
-    fn slot(&self, path: &str) -> Hold {
-        let mut slots = lock(&self.slots);
-        slots.retain(|_, slot| slot.strong_count() > 0);
-        if let Some(slot) = slots.get(path).and_then(Weak::upgrade) {
-            return Hold(slot);
-        }
-        let slot = Arc::new(Slot::default());
-        slots.insert(path.to_owned(), Arc::downgrade(&slot));
-        Hold(slot)
-    }
-
-    /// The kernel's list: a directory for each device and each of its interfaces.
-    pub(crate) fn list(&self) -> &Path {
-        &self.list
-    }
-
-    /// Everything that is plugged in. Blocks.
-    pub(crate) fn plugged(&self) -> Result<Vec<Plugged>> {
-        plugged(&self.list)
-    }
-
+impl Search {
     /// Finds the device, opens it if it isn't, and does `work` with it. Blocks.
     fn attempt<T>(
         &self,
-        Search { wanted, numbers, ask_serial, only }: &Search,
+        bus: &Bus,
         kept: &Kept,
         work: impl Fn(&Plugged, &mut dyn Connection) -> Result<T>,
     ) -> Result<T> {
-        let mut plugged = self.plugged()?;
+        let Self { wanted, numbers, ask_serial, only } = self;
+        let mut plugged = bus.plugged()?;
         plugged.retain(|device| numbers.is_none_or(|(v, p)| device.is_one_of(v, &[p])));
         let Some((ask, serial)) = ask_serial.zip(wanted.serial.as_ref()) else {
             let device =
                 if *only { wanted.choose_only(plugged)? } else { wanted.choose(plugged)? };
-            let slot = self.slot(&device.path);
+            let slot = bus.slot(&device.path);
             keep(kept, &device.path, slot.clone());
-            return self.with(device, wanted.kind.claim, &slot, |opened| {
+            return bus.with(device, wanted.kind.claim, &slot, |opened| {
                 work(&opened.device, &mut *opened.connection)
             });
         };
         let alike = wanted.alike(plugged)?.into_iter();
-        let mut places: Vec<_> = alike.map(|device| (self.slot(&device.path), device)).collect();
+        let mut places: Vec<_> = alike.map(|device| (bus.slot(&device.path), device)).collect();
         // The one that it was the last time comes first, so that the others are left alone.
         let last = lock(kept).path.clone();
         places.sort_by_key(|(_, device)| device.path != last);
         let mut seen = Vec::new();
         for (slot, device) in places {
             let (path, mut is_meant) = (device.path.clone(), false);
-            let outcome = self.with(device, wanted.kind.claim, &slot, |opened| {
+            let outcome = bus.with(device, wanted.kind.claim, &slot, |opened| {
                 let told = match opened.told.take() {
                     Some(told) => told,
                     None => ask(&mut *opened.connection)?,
@@ -193,44 +107,6 @@ impl Bus {
             }
         }
         Err(DriverError::NotFound(format!("there is no {wanted}, but: {}", seen.join("; "))))
-    }
-
-    /// Asks a device that is plugged in, which is left open to whoever has it open. Blocks.
-    pub(crate) fn ask<T>(
-        &self,
-        device: &Plugged,
-        work: impl FnOnce(&mut dyn Connection) -> Result<T>,
-    ) -> Result<T> {
-        let slot = self.slot(&device.path);
-        self.with(device.clone(), Claim::Nothing, &slot, |opened| work(&mut *opened.connection))
-    }
-
-    /// Opens a device if it isn't, and does `work` with it. Blocks.
-    fn with<T>(
-        &self,
-        device: Plugged,
-        claim: Claim,
-        Hold(slot): &Hold,
-        work: impl FnOnce(&mut Opened) -> Result<T>,
-    ) -> Result<T> {
-        let mut place = lock(slot);
-        // What was plugged in there before has to be closed before this is opened.
-        let still_open =
-            place.take().filter(|opened| opened.device == device && opened.claim == claim);
-        let mut opened = match still_open {
-            Some(opened) => opened,
-            None => {
-                tracing::debug!("opening {device}");
-                let connection = self.open.open(&device, claim)?;
-                Opened { device, claim, connection, told: None }
-            }
-        };
-        let outcome = work(&mut opened);
-        // After a failure nobody knows what is still under way: it is opened anew the next time.
-        if outcome.is_ok() {
-            *place = Some(opened);
-        }
-        outcome
     }
 }
 
@@ -288,7 +164,7 @@ impl Device {
         loop {
             let (bus, search) = (Arc::clone(&self.bus), self.search.clone());
             let (kept, work) = (Arc::clone(&self.kept), work.clone());
-            let attempt = move || bus.attempt(&search, &kept, work);
+            let attempt = move || search.attempt(&bus, &kept, work);
             let outcome =
                 blocking::run(&format!("use {}", self.search.wanted), limit, attempt).await;
             if self.is_shared {
@@ -338,9 +214,4 @@ fn keep(kept: &Kept, path: &str, slot: Hold) {
     // Dropped here, where it may block, and not while it is locked.
     let before = std::mem::replace(&mut *lock(kept), last);
     drop(before);
-}
-
-/// What a panic of somebody else left behind is closed and opened again anyway.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -10,6 +10,7 @@
 //! ```
 
 mod access;
+mod bus;
 mod connection;
 mod device;
 mod listing;
@@ -17,8 +18,9 @@ mod listing;
 pub(crate) mod testing;
 
 pub(crate) use self::access::{holder, node, udev_rule};
+pub(crate) use self::bus::Bus;
 #[cfg(test)]
 pub(crate) use self::connection::Open;
 pub(crate) use self::connection::{Claim, Connection, Control};
-pub(crate) use self::device::{Bus, Device, patience};
+pub(crate) use self::device::{Device, patience};
 pub(crate) use self::listing::{Kind, Plugged, Wanted};

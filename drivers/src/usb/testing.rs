@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::bus::Bus;
 use super::connection::{Claim, Connection, Control, Open, failure};
-use super::device::Bus;
 use super::listing::Plugged;
 use crate::{DriverError, Result};
 
