@@ -2,16 +2,13 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
@@ -21,11 +18,14 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
-use tonic::transport::server::Connected;
 
 use super::authentication::Origin;
 use super::service::{Authority, limits};
+use crate::session::connection::Connection;
 use crate::session::listener::server;
+
+/// A connection with its place among those that there may be.
+type Accepted = Connection<TlsStream<TcpStream>, Origin, OwnedSemaphorePermit>;
 
 /// How long a client may take for its TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -73,7 +73,7 @@ pub async fn serve(
 async fn accept(
     listener: TcpListener,
     acceptor: TlsAcceptor,
-    sender: mpsc::Sender<io::Result<Connection>>,
+    sender: mpsc::Sender<io::Result<Accepted>>,
     tasks: &TaskTracker,
 ) -> std::convert::Infallible {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
@@ -91,7 +91,7 @@ async fn accept(
                     match timeout(HANDSHAKE, acceptor.accept(stream)).await {
                         Ok(Ok(stream)) => {
                             let origin = Origin(Some(plain(peer.ip())));
-                            let connection = Connection { stream, origin, _place: place };
+                            let connection = Connection { stream, peer: origin, held: place };
                             // An error means that the server has stopped.
                             sender.send(Ok(connection)).await.ok();
                         }
@@ -133,61 +133,6 @@ fn with_port(authority: &str, port: u16) -> String {
 /// An IPv4 address that has come as an IPv6 one.
 fn plain(address: IpAddr) -> IpAddr {
     address.to_canonical()
-}
-
-/// A connection, as the server sees it.
-struct Connection {
-    stream: TlsStream<TcpStream>,
-    origin: Origin,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Connected for Connection {
-    type ConnectInfo = Origin;
-
-    fn connect_info(&self) -> Origin {
-        self.origin
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
 }
 
 #[cfg(test)]

@@ -1,14 +1,12 @@
 //! The doors of an exporter: TCP, TLS and Unix sockets, all to the same services.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use nix::unistd::{Uid, geteuid};
 use subtle::ConstantTimeEq as _;
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -17,13 +15,13 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Interceptor;
 use tonic::transport::Server;
-use tonic::transport::server::Connected;
 use tonic::{Request, Status};
 use tracing::Instrument as _;
 
 use super::admission::Origin;
 use super::authority::AuthorityFilter;
 use super::bench::Bench;
+use super::connection::Connection;
 use super::door::Guests;
 use super::peer::Peer;
 use super::service::Service;
@@ -123,7 +121,7 @@ pub fn server() -> Server {
 struct Door {
     origin: Origin,
     bench: Arc<Bench>,
-    sender: mpsc::Sender<io::Result<Connection>>,
+    sender: mpsc::Sender<io::Result<Accepted>>,
 }
 
 impl Door {
@@ -192,7 +190,7 @@ impl Door {
         };
         let peer = Peer { origin: self.origin, viewer: Arc::new(viewer), over };
         let stream: Box<dyn Stream> = Box::new(stream);
-        let connection = Connection { stream: AuthorityFilter::new(stream), peer };
+        let connection = Connection { stream: AuthorityFilter::new(stream), peer, held: () };
         // An error means that the server has stopped.
         self.sender.send(Ok(connection)).await.ok();
     }
@@ -222,61 +220,10 @@ impl Interceptor for Guard {
     }
 }
 
+/// A connection whose stream is of one kind, wherever it came in.
+type Accepted = Connection<AuthorityFilter<Box<dyn Stream>>, Peer>;
+
 /// Anything that bytes go through.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
-/// A connection, as the server sees it.
-struct Connection {
-    stream: AuthorityFilter<Box<dyn Stream>>,
-    peer: Peer,
-}
-
-impl Connected for Connection {
-    type ConnectInfo = Peer;
-
-    fn connect_info(&self) -> Peer {
-        self.peer.clone()
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}

@@ -11,6 +11,7 @@
 pub mod admission;
 pub mod authority;
 pub mod bench;
+pub(crate) mod connection;
 pub mod door;
 pub mod failure;
 pub mod frame;
