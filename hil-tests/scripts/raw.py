@@ -1,12 +1,11 @@
 """The exporter at $JUMPSTARTER_HOST over bare gRPC, for what the client library hides."""
 
-import atexit
 import json
 import os
-import sys
 from contextlib import contextmanager
 
 import grpc
+import leave  # noqa: F401
 from google.protobuf import empty_pb2, json_format, struct_pb2
 from jumpstarter_protocol import jumpstarter_pb2, jumpstarter_pb2_grpc, router_pb2, router_pb2_grpc
 
@@ -16,15 +15,6 @@ EMPTY = empty_pb2.Empty()
 
 # What a request can be refused with where no client cares for the difference.
 REFUSED = "UNKNOWN", "NOT_FOUND", "INVALID_ARGUMENT"
-
-
-@atexit.register
-def leave():
-    """Ends the interpreter without cleaning up: grpcio deadlocks now and then when a call that is still open is cleaned
-    up while one of its threads, which no longer runs, holds the call's lock."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(1 if hasattr(sys, "last_value") else 0)
 
 
 class Exporter:

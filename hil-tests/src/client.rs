@@ -98,7 +98,7 @@ impl<'b> Client<'b> {
     /// Starts a Python script.
     pub(crate) fn start_python(&self, script: &str) -> Result<Process> {
         let mut command = self.inside("python");
-        command.args(["-c", script]);
+        command.args(["-c", &format!("import leave\n{script}")]);
         self.bench.start("python", command)
     }
 
