@@ -13,6 +13,9 @@ pub(crate) trait Model: fmt::Debug + Send + 'static {
     /// Answers a class or vendor request; `data` is what came with it. None is a stall.
     fn request(&mut self, setup: Setup, data: &[u8]) -> Option<Vec<u8>>;
 
+    /// It was plugged in: whatever was under way before is over.
+    fn start(&mut self) {}
+
     /// Whether it takes nothing now that is sent to an endpoint: the host has to wait.
     fn is_full(&self) -> bool {
         false

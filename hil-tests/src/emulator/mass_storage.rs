@@ -105,13 +105,18 @@ impl Model for MassStorage {
         &self.descriptors
     }
 
+    fn start(&mut self) {
+        self.phase = Phase::Command;
+        self.tell_card();
+    }
+
     fn request(&mut self, setup: Setup, _: &[u8]) -> Option<Vec<u8>> {
         match (setup.kind, setup.request) {
             // The number of the last slot.
             (0xa1, 0xfe) => Some(vec![0]),
             // Reset.
             (0x21, 0xff) => {
-                self.phase = Phase::Command;
+                self.start();
                 Some(Vec::new())
             }
             _ => None,

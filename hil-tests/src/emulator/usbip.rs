@@ -37,6 +37,7 @@ pub(crate) struct Plugged {
 /// There is no such controller, or the port is taken.
 pub(crate) fn plug<M: Model>(port: u8, device: &Arc<Device<M>>) -> Result<Plugged> {
     const FULL_SPEED: u32 = 2;
+    device.with(M::start);
     let (kernels, ours) = UnixStream::pair().context("making a socket pair")?;
     // Bus and number, as they would be on the host that a device is borrowed from.
     let number = 1 << 16 | (u32::from(port) + 1);

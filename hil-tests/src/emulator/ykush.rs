@@ -116,6 +116,10 @@ impl Model for Ykush {
         &self.descriptors
     }
 
+    fn start(&mut self) {
+        self.answers.clear();
+    }
+
     fn request(&mut self, setup: Setup, _: &[u8]) -> Option<Vec<u8>> {
         // How often to repeat a report that has not changed.
         const SET_IDLE: (u8, u8) = (0x21, 10);
