@@ -17,6 +17,7 @@ cases![
     the_lease_of_a_killed_client_runs_out,
     expiry_in_the_shell,
     expiry_in_the_queue,
+    expiry_in_the_hooks,
     a_lease_for_later,
     a_lease_is_handed_over,
     tokens_are_rotated_and_revoked,
@@ -149,6 +150,41 @@ async fn expiry_in_the_queue(bench: &Bench) -> Result<()> {
     lab.jmp("ann", "create lease", &arguments).await?;
     lab.waits_for("ann", "one", "Expired").await?;
     lab.waits_for("ann", "two", "Expired").await?;
+    lab.stop().await
+}
+
+async fn expiry_in_the_hooks(bench: &Bench) -> Result<()> {
+    let held = "
+labels: {board: demo}
+hooks:
+  beforeLease: {script: 'echo before >> hooks; until [ -e ready ]; do sleep 0.05; done'}
+  afterLease: {script: 'echo after >> hooks; until [ -e clean ]; do sleep 0.05; done'}
+export:
+  power: {type: jumpstarter_driver_power.driver.MockPower}
+";
+    let lab = Lab::start(bench, held).await?;
+    lab.add("ann").await?;
+    let arguments = ["-l", "board=demo", "--duration", "3s", "--lease-id", "one"];
+    lab.jmp("ann", "create lease", &arguments).await?;
+    lab.waits_for("ann", "one", "Expired").await?;
+    ensure!(bench.read("hooks")? == b"before\n", "a hook is let finish");
+    bench.write("ready", "")?;
+    bench_is_for(bench, "before\nafter\n").await?;
+    bench.write("clean", "")?;
+
+    let arguments = ["-l", "board=demo", "--duration", "8s", "--", "sh", "-c", "rm clean"];
+    let shell = lab.start_jmp("ann", "shell", &arguments)?;
+    bench_is_for(bench, "before\nafter\nbefore\nafter\n").await?;
+    let over = async {
+        while !lab.jmp("ann", "get leases", &["-o", "name"]).await?.lines().is_empty() {}
+        anyhow::Ok(())
+    };
+    crate::process::patiently("the lease to run out", over).await??;
+    bench.write("clean", "")?;
+    shell.ends().await.context("the shell ends with its lease")?;
+
+    lab.jmp("ann", "shell", &["-l", "board=demo", "--", "j", "power", "on"]).await?;
+    bench_is_for(bench, &"before\nafter\n".repeat(3)).await?;
     lab.stop().await
 }
 
