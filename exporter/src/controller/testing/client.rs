@@ -1,15 +1,17 @@
 //! A client of the exporter, behind the router.
 
 use std::io;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex, split};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint, Uri};
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 
 use super::controller::Fake;
 use crate::wire::exporter_service_client::ExporterServiceClient;
@@ -19,6 +21,10 @@ use crate::wire::{
     GetStatusRequest, LogStreamResponse, StreamRequest,
 };
 
+/// How long `jmp` dials, and how soon it does so again at first.
+const DIAL_LIMIT: Duration = Duration::from_secs(30);
+const DIAL_AGAIN: Duration = Duration::from_millis(300);
+
 /// A client that is connected.
 pub(in super::super) struct Client {
     exporter: ExporterServiceClient<Channel>,
@@ -27,9 +33,19 @@ pub(in super::super) struct Client {
 }
 
 impl Client {
-    /// Dials and connects.
+    /// Dials, again and again if the exporter can't be reached, as `jmp` does; and connects.
     pub(in super::super) async fn connect(fake: &Fake, lease: &str) -> Result<Self, Status> {
-        Ok(Self::meet(fake, fake.dial(lease).await?))
+        let deadline = Instant::now() + DIAL_LIMIT;
+        loop {
+            match fake.dial(lease).await {
+                Err(refusal)
+                    if refusal.code() == Code::Unavailable && Instant::now() < deadline =>
+                {
+                    sleep(DIAL_AGAIN).await;
+                }
+                outcome => return Ok(Self::meet(fake, outcome?)),
+            }
+        }
     }
 
     /// Connects where it was told to.
