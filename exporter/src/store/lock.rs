@@ -59,3 +59,26 @@ impl Lock {
         }
     }
 }
+
+impl Drop for Lock {
+    /// Closing the file would not do: a child that is between fork and exec has it open as well.
+    fn drop(&mut self) {
+        self.file.unlock().ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_that_has_the_file_open_keeps_nobody_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let lock = Lock::take(directory.path()).unwrap();
+        let childs = lock.file.try_clone().unwrap();
+        assert!(matches!(Lock::take(directory.path()), Err(StoreError::Locked { .. })));
+        drop(lock);
+        Lock::take(directory.path()).unwrap();
+        drop(childs);
+    }
+}
