@@ -275,12 +275,10 @@ impl Listener {
             }
         }
     }
-}
 
-impl Listener {
-    /// What becomes of the device.
+    /// What becomes of the device, from the last that this has heard of it.
     pub(super) fn states(&self) -> watch::Receiver<State> {
-        self.port.states()
+        self.states.clone()
     }
 }
 

@@ -367,6 +367,15 @@ async fn a_borrowed_port_is_closed_and_its_streams_wait() {
 }
 
 #[tokio::test]
+async fn a_listener_hears_of_a_loan_that_began_before_it_was_asked() {
+    let board = Board::new();
+    let driver = serial(json!({"url": board.path}));
+    let listener = driver.console.port(Duration::ZERO).await.unwrap().listen();
+    let _loan = borrow(&driver).await.unwrap();
+    assert!(listener.states().has_changed().unwrap());
+}
+
+#[tokio::test]
 async fn a_port_without_streams_can_be_borrowed_and_stays_closed_after() {
     let board = Board::new();
     let driver = serial(json!({"url": board.path}));

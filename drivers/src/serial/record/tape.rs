@@ -133,10 +133,8 @@ pub(super) async fn record(
             }
             listener = reach(&console) => listener,
         };
-        // A loan may begin while the note is being written.
-        let states = listener.states();
         tape.note(format!("{} is open", console.target())).await;
-        let how = listen(&mut listener, states, &mut tape, &mut orders).await;
+        let how = listen(&mut listener, &mut tape, &mut orders).await;
         tape.note(how).await;
     }
 }
@@ -183,11 +181,11 @@ async fn reach(console: &Console) -> Listener {
 /// Records until the port has ended; says how it did.
 async fn listen(
     listener: &mut Listener,
-    mut states: watch::Receiver<State>,
     tape: &mut Tape,
     orders: &mut mpsc::UnboundedReceiver<Order>,
 ) -> String {
     let mut gathered = Gathered::default();
+    let mut states = listener.states();
     loop {
         let due = async {
             match gathered.due {
