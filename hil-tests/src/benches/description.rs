@@ -153,10 +153,24 @@ pub(crate) enum Switch {
     UsbHub { serial: String, port: u8 },
     /// A line of a GPIO chip.
     Gpio,
-    /// A Shelly, by HTTP.
+    /// The second relay of a board of dcttech's.
+    UsbRelay,
+    /// The third relay of an LCUS board that is an HID device.
+    HidRelays,
+    /// The second relay of an LCUS board behind a serial adapter.
+    SerialRelays,
+    /// The fourth socket of an EnerGenie strip on USB.
+    EnergenieUsb,
+    /// The third socket of an EnerGenie strip, by its web pages.
+    Energenie,
+    /// A Shelly, by JSON-RPC.
     Shelly,
+    /// A Shelly of the first generation, by its pages.
+    FirstShelly,
     /// A plug with Tasmota, by MQTT.
     Tasmota,
+    /// A plug with Tasmota, by its web interface.
+    TasmotaWithWeb,
     /// A power distribution unit, by SNMP.
     Pdu,
 }

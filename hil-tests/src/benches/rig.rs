@@ -214,9 +214,18 @@ impl Rig {
         let switches = switches.values().filter_map(|switch| match switch {
             Switch::Ykush3 { serial, .. } => Some((&**serial, "hilt.power.Ykush3")),
             Switch::UsbHub { serial, .. } => Some((&**serial, "hilt.power.UsbHub")),
-            Switch::Hub { .. } | Switch::Gpio | Switch::Shelly | Switch::Tasmota | Switch::Pdu => {
-                None
-            }
+            Switch::Hub { .. }
+            | Switch::Gpio
+            | Switch::UsbRelay
+            | Switch::HidRelays
+            | Switch::SerialRelays
+            | Switch::EnergenieUsb
+            | Switch::Energenie
+            | Switch::Shelly
+            | Switch::FirstShelly
+            | Switch::Tasmota
+            | Switch::TasmotaWithWeb
+            | Switch::Pdu => None,
         });
         hub.chain(cards).chain(switches).collect()
     }

@@ -69,7 +69,7 @@ pub(crate) struct Descriptors {
     pub(crate) device: [u8; 18],
     /// With all that belongs to it: interfaces, endpoints.
     pub(crate) configuration: &'static [u8],
-    /// Manufacturer, product, serial number.
+    /// Manufacturer, product, serial number; empty if it has none.
     pub(crate) strings: [String; 3],
 }
 

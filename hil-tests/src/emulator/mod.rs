@@ -2,23 +2,26 @@
 //! misbehave.
 //!
 //! ```text
-//! Ykush, Hub, Ftdi          ┐            ┌ usbip:    a port of the kernel's virtual host controller
+//! Ykush, Hub, Ftdi, relays  ┐            ┌ usbip:    a port of the kernel's virtual host controller
 //! SdWire, MassStorage ─ scsi ┴─► Device ─┴ usbdevfs: what umockdev shows to one program
 //!                │        └ expander: the switch of a USB-SD-Mux
 //!                └─► muxed: the card, and who has it ──► Board: a Banana Pi that may boot from it
 //!
-//! shelly, tasmota, pdu ──► Wire: the network, which can garble what they say
+//! shelly, tasmota, energenie, pdu ──► Wire: the network, which can garble what they say
+//! lcus: relays on a serial line, and on USB
 //! gadget: a reader by the kernel itself   disk: cards without one, and worn ones   gpio: lines
 //! ```
 
 mod board;
 mod device;
 mod disk;
+mod energenie;
 mod expander;
 mod ftdi;
 mod gadget;
 mod gpio;
 mod hub;
+mod lcus;
 mod mass_storage;
 mod muxed;
 mod pdu;
@@ -26,26 +29,31 @@ mod scsi;
 mod sdwire;
 mod shelly;
 mod tasmota;
+mod usb_relay;
 mod usbdevfs;
 mod usbip;
+mod web;
 mod wire;
 mod ykush;
 
 pub(crate) use self::board::{Board, FIRMWARE_AT, firmware};
 pub(crate) use self::device::{Device, Model, Mood};
 pub(crate) use self::disk::{FuseWithBadBlock, Loop, Worn, map_worn};
+pub(crate) use self::energenie::{EnerGenie, energenie};
 pub(crate) use self::expander::{Expander, Generation};
 pub(crate) use self::ftdi::Ftdi;
 pub(crate) use self::gadget::Reader;
 pub(crate) use self::gpio::Chip;
 pub(crate) use self::hub::Hub;
+pub(crate) use self::lcus::{HidRelays, SerialRelays};
 pub(crate) use self::mass_storage::MassStorage;
 pub(crate) use self::muxed::{Defect, MuxedCard, Side};
 pub(crate) use self::pdu::pdu;
 pub(crate) use self::scsi::Slot;
 pub(crate) use self::sdwire::SdWire;
-pub(crate) use self::shelly::shelly;
-pub(crate) use self::tasmota::tasmota;
+pub(crate) use self::shelly::{first_shelly, shelly};
+pub(crate) use self::tasmota::{tasmota, tasmota_with_web};
+pub(crate) use self::usb_relay::UsbRelay;
 pub(crate) use self::usbdevfs::{Shown, Testbed};
 pub(crate) use self::usbip::{Plugged, plug};
 pub(crate) use self::wire::Wire;

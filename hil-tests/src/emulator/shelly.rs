@@ -1,65 +1,31 @@
-//! A Shelly of the second generation: a relay that is switched by JSON-RPC over HTTP.
+//! Shellys: relays with a web interface, of two generations.
 //!
-//! The methods are those of Shelly's API documentation, "Gen2+ Device API", component `Switch`.
+//! The first has a page for each relay ("Shelly 1", `/relay/0` in Shelly's API documentation), and
+//! this one asks for a password. The second is spoken to in JSON-RPC ("Gen2+ Device API", component
+//! `Switch`).
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// Starts one; returns where it is. `relay` is whether it is on.
+use super::web::{Answer, Request, serve};
+
+/// Starts one of the second generation; returns where it is. `relay` is whether it is on.
 pub(crate) async fn shelly(
     tasks: &mut JoinSet<()>,
     relay: watch::Sender<bool>,
 ) -> Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("a Shelly")?;
-    let address = listener.local_addr()?;
-    tasks.spawn(async move {
-        let mut connections = JoinSet::new();
-        while let Ok((connection, _)) = listener.accept().await {
-            let relay = relay.clone();
-            // Whoever hangs up early doesn't hear the answer.
-            connections.spawn(async move { drop(serve(connection, &relay).await) });
+    let answer = move |request: &Request| match (&*request.method, &*request.target) {
+        ("GET", "/shelly") => {
+            Answer::json(200, &json!({"id": "shellyplug-1", "gen": 2, "auth_en": false}))
         }
-    });
-    Ok(address)
-}
-
-/// One request and its answer.
-async fn serve(connection: TcpStream, relay: &watch::Sender<bool>) -> std::io::Result<()> {
-    let mut connection = BufReader::new(connection);
-    let (mut first, mut length) = (String::new(), 0);
-    connection.read_line(&mut first).await?;
-    loop {
-        let mut line = String::new();
-        connection.read_line(&mut line).await?;
-        let line = line.trim_end().to_ascii_lowercase();
-        if line.is_empty() {
-            break;
-        }
-        if let Some(value) = line.strip_prefix("content-length: ") {
-            length = value.parse().unwrap_or(0);
-        }
-    }
-    let mut body = vec![0; length];
-    connection.read_exact(&mut body).await?;
-    let (status, answer) = match first.split(' ').take(2).collect::<Vec<_>>().as_slice() {
-        ["GET", "/shelly"] => (200, json!({"id": "shellyplug-1", "gen": 2, "auth_en": false})),
-        ["POST", "/rpc"] => (200, call(&body, relay)),
-        _ => (404, json!({"code": 404, "message": "No handler"})),
+        ("POST", "/rpc") => Answer::json(200, &call(&request.body, &relay)),
+        _ => Answer::json(404, &json!({"code": 404, "message": "No handler"})),
     };
-    let answer = answer.to_string();
-    let head = format!(
-        "HTTP/1.1 {status} -\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
-         connection: close\r\n\r\n",
-        answer.len()
-    );
-    connection.write_all(format!("{head}{answer}").as_bytes()).await?;
-    connection.shutdown().await
+    serve(tasks, answer).await
 }
 
 fn call(body: &[u8], relay: &watch::Sender<bool>) -> Value {
@@ -82,4 +48,27 @@ fn call(body: &[u8], relay: &watch::Sender<bool>) -> Value {
         }
         _ => json!({"id": id, "error": {"code": 404, "message": "no handler"}}),
     }
+}
+
+/// Starts one of the first generation, which lets in `admin` with the password `secret`; returns
+/// where it is. `relay` is whether it is on.
+pub(crate) async fn first_shelly(
+    tasks: &mut JoinSet<()>,
+    relay: watch::Sender<bool>,
+) -> Result<SocketAddr> {
+    /// Of `admin:secret`, in Base64.
+    const LOGIN: &str = "Basic YWRtaW46c2VjcmV0";
+    let answer = move |request: &Request| {
+        if request.header("authorization") != Some(LOGIN) {
+            return Answer::page(401, "401 Unauthorized");
+        }
+        match (&*request.method, &*request.target) {
+            ("GET", "/relay/0?turn=on") => relay.send_replace(true),
+            ("GET", "/relay/0?turn=off") => relay.send_replace(false),
+            ("GET", "/relay/0") => *relay.borrow(),
+            _ => return Answer::page(404, "Not Found"),
+        };
+        Answer::json(200, &json!({"ison": *relay.borrow(), "has_timer": false, "source": "http"}))
+    };
+    serve(tasks, answer).await
 }

@@ -123,6 +123,10 @@ fn list<M: Model>(entry: &Path, address: u8, device: &Device<M>) -> std::io::Res
         ("product", name),
         ("serial", serial),
     ] {
+        // The kernel leaves out what a device does not say.
+        if value.is_empty() {
+            continue;
+        }
         fs::write(made.join(attribute), format!("{value}\n"))?;
     }
     if class == HUB_CLASS {

@@ -101,23 +101,28 @@ impl Device {
     }
 }
 
-/// A device that sends back what it receives. Its thread ends when neither this nor anybody else has
-/// the port open any more.
+/// A device that answers what it receives. Its thread ends when neither this nor anybody else has the
+/// port open any more.
 #[derive(Debug)]
-pub(crate) struct Echo {
+pub(crate) struct Peer {
     port: String,
     _follower: File,
 }
 
-impl Echo {
-    /// Connects it to a new line.
-    pub(crate) fn start() -> Result<Self> {
+impl Peer {
+    /// Connects one to a new line that sends back what it receives.
+    pub(crate) fn echo() -> Result<Self> {
+        Self::start(<[u8]>::to_vec)
+    }
+
+    /// Connects one to a new line. `answer` is given what has come in, a piece at a time.
+    pub(crate) fn start(mut answer: impl FnMut(&[u8]) -> Vec<u8> + Send + 'static) -> Result<Self> {
         let (leader, follower, port) = line(OFlag::empty())?;
         let mut leader = File::from(OwnedFd::from(leader));
         thread::spawn(move || {
             let mut chunk = [0; 4096];
             while let Ok(length @ 1..) = leader.read(&mut chunk) {
-                if leader.write_all(&chunk[..length]).is_err() {
+                if leader.write_all(&answer(&chunk[..length])).is_err() {
                     break;
                 }
             }

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use futures_util::future::try_join_all;
 use nix::sys::signal::Signal;
 
 use super::cases;
+use crate::benches::devices::Outlet;
 use crate::benches::rig::Rig;
 use crate::client::Client;
 use crate::emulator::Mood;
@@ -168,20 +170,26 @@ async fn silence_is_an_error(rig: &Rig) -> Result<()> {
 /// Neither a switch nor a question may be answered as if all were well, and then all is well again.
 async fn misbehaves(rig: &Rig, mood: Mood) -> Result<()> {
     let exporter = rig.exporter().await?;
-    for (name, outlet) in rig.switches() {
-        let Some(outlet) = outlet.filter(|outlet| outlet.can_misbehave()) else { continue };
-        switch(exporter.client(), name, "on").await?;
-        outlet.answer(mood)?;
-        for verb in ["off", "status"] {
-            let ended = exporter.client().own_j(&[name, verb]).await?;
-            let failed = ended.with_code(1).with_context(|| format!("{name} {verb}"))?;
-            ensure!(failed.stderr().contains(name), "{name} {verb}: {}", failed.stderr());
-        }
-        outlet.answer(Mood::Well)?;
-        switch(exporter.client(), name, "off").await?;
-        outlet.must_be(false).context(name.to_owned())?;
-    }
+    let told = rig.switches().filter_map(|(name, outlet)| {
+        let outlet = outlet.filter(|outlet| outlet.gives_itself_away(mood))?;
+        Some(is_found_out(exporter.client(), name, outlet, mood))
+    });
+    // Each takes the time that it is waited for.
+    try_join_all(told).await?;
     Ok(())
+}
+
+async fn is_found_out(client: &Client<'_>, name: &str, outlet: &Outlet, mood: Mood) -> Result<()> {
+    switch(client, name, "on").await?;
+    outlet.answer(mood);
+    for verb in ["off", "status"] {
+        let ended = client.own_j(&[name, verb]).await?;
+        let failed = ended.with_code(1).with_context(|| format!("{name} {verb}"))?;
+        ensure!(failed.stderr().contains(name), "{name} {verb}: {}", failed.stderr());
+    }
+    outlet.answer(Mood::Well);
+    switch(client, name, "off").await?;
+    outlet.must_be(false).context(name.to_owned())
 }
 
 /// A device that has no power is not there, and comes back with its power.

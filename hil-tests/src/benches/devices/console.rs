@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::host::{Host, OnUsb};
 use crate::bench::POLL;
 use crate::emulator::{Device, Ftdi};
-use crate::peers::serial::Echo;
+use crate::peers::serial::Peer;
 use crate::process::patiently;
 
 /// A serial port.
@@ -17,7 +17,7 @@ use crate::process::patiently;
 pub(crate) enum Console {
     Adapter(OnUsbConsole),
     /// A terminal of which what is sent comes back.
-    Terminal(Echo),
+    Terminal(Peer),
 }
 
 /// An adapter on USB.
@@ -32,7 +32,7 @@ impl Console {
 
     /// A terminal.
     pub(in crate::benches) fn terminal() -> Result<Self> {
-        Ok(Self::Terminal(Echo::start()?))
+        Ok(Self::Terminal(Peer::echo()?))
     }
 
     /// An adapter, and what the host sends through it.

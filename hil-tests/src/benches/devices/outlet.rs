@@ -10,7 +10,8 @@ use tokio::task::JoinSet;
 use super::host::{Host, OnUsb};
 use crate::benches::description::Switch;
 use crate::emulator::{
-    Chip, Device, Hub, Model, Mood, Wire, Ykush, YkushBoard, pdu, shelly, tasmota,
+    Chip, Device, EnerGenie, HidRelays, Hub, Model, Mood, SerialRelays, UsbRelay, Wire, Ykush,
+    YkushBoard, energenie, first_shelly, pdu, shelly, tasmota, tasmota_with_web,
 };
 
 /// A switch.
@@ -18,11 +19,19 @@ pub(crate) struct Outlet {
     /// Where the exporter finds it, if that is not always the same.
     pub(in crate::benches) place: String,
     is_on: Box<dyn Fn() -> Result<bool> + Send + Sync>,
-    /// None: it has no words to garble.
-    answer: Option<Box<dyn Fn(Mood) + Send + Sync>>,
+    /// Makes it answer in a mood.
+    answer: Box<dyn Fn(Mood) + Send + Sync>,
+    /// The moods that nobody can take for the truth.
+    telling: &'static [Mood],
     /// What plays it. Dropping it ends it.
     _player: Box<dyn fmt::Debug + Send + Sync>,
 }
+
+/// All moods but the good one.
+const ALL: &[Mood] = &[Mood::Garbage, Mood::HalfReport, Mood::Silent];
+
+/// Without the one that flips bits: reports that nothing in them vouches for.
+const BUT_GARBAGE: &[Mood] = &[Mood::HalfReport, Mood::Silent];
 
 impl fmt::Debug for Outlet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -39,6 +48,9 @@ impl Outlet {
         switch: &Switch,
     ) -> Result<Self> {
         match switch {
+            Switch::Hub { port } => {
+                Ok(ykush.with_context(|| format!("{name}: the bench has no hub"))?.outlet(*port))
+            }
             Switch::Ykush3 { serial, output } => {
                 let board = OnUsb::new(host, 2, Ykush::new(YkushBoard::Ykush3, serial))?;
                 board.is_there().await?;
@@ -47,50 +59,101 @@ impl Outlet {
                 Ok(outlet)
             }
             Switch::UsbHub { serial, port } => {
-                let hub = OnUsb::new(host, 3, Hub::new(serial))?;
+                let (hub, port) = (OnUsb::new(host, 3, Hub::new(serial))?, *port);
                 hub.is_there().await?;
-                let (seen, port) = (Arc::clone(&hub.device), *port);
-                Ok(Self {
-                    place: String::new(),
-                    is_on: Box::new(move || Ok(seen.with(|hub| hub.has_power(port)))),
-                    answer: Some(misbehaves(&hub.device)),
-                    _player: Box::new(hub),
-                })
+                Ok(Self::on_usb(hub, ALL, move |hub| hub.has_power(port)))
             }
-            Switch::Gpio => {
-                let chip = Arc::new(Chip::new(name)?);
-                let seen = Arc::clone(&chip);
-                Ok(Self {
-                    place: chip.device().to_owned(),
-                    is_on: Box::new(move || seen.is_high()),
-                    answer: None,
-                    _player: Box::new(chip),
-                })
+            Switch::UsbRelay => {
+                let board = OnUsb::new(host, 8, UsbRelay::new())?;
+                Ok(Self::on_usb(board, ALL, |board| board.is_on(2)))
             }
-            Switch::Shelly | Switch::Tasmota | Switch::Pdu => Self::on_network(switch).await,
-            Switch::Hub { port } => {
-                Ok(ykush.with_context(|| format!("{name}: the bench has no hub"))?.outlet(*port))
+            Switch::HidRelays => {
+                let board = OnUsb::new(host, 9, HidRelays::new())?;
+                Ok(Self::on_usb(board, ALL, |board| board.is_on(3)))
             }
+            Switch::EnergenieUsb => {
+                let strip = OnUsb::new(host, 10, EnerGenie::new())?;
+                Ok(Self::on_usb(strip, BUT_GARBAGE, |strip| strip.has_power(4)))
+            }
+            Switch::SerialRelays => Self::on_serial_line(),
+            Switch::Gpio => Self::on_gpio(name),
+            Switch::Energenie
+            | Switch::Shelly
+            | Switch::FirstShelly
+            | Switch::Tasmota
+            | Switch::TasmotaWithWeb
+            | Switch::Pdu => Self::on_network(switch).await,
         }
+    }
+
+    fn on_usb<M: Model>(
+        plugged: OnUsb<M>,
+        telling: &'static [Mood],
+        is_on: impl Fn(&mut M) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        let (seen, spoilt) = (Arc::clone(&plugged.device), Arc::clone(&plugged.device));
+        Self {
+            place: String::new(),
+            is_on: Box::new(move || Ok(seen.with(&is_on))),
+            answer: Box::new(move |mood| spoilt.answer(mood)),
+            telling,
+            _player: Box::new(plugged),
+        }
+    }
+
+    fn on_serial_line() -> Result<Self> {
+        let board = SerialRelays::start()?;
+        let (seen, mood) = (board.relays(), board.mood());
+        Ok(Self {
+            place: board.port().to_owned(),
+            is_on: Box::new(move || Ok(seen.borrow()[1])),
+            answer: Box::new(move |now| {
+                mood.send_replace(now);
+            }),
+            telling: ALL,
+            _player: Box::new(board),
+        })
+    }
+
+    fn on_gpio(name: &str) -> Result<Self> {
+        let chip = Arc::new(Chip::new(name)?);
+        let seen = Arc::clone(&chip);
+        Ok(Self {
+            place: chip.device().to_owned(),
+            is_on: Box::new(move || seen.is_high()),
+            // It has no words to garble.
+            answer: Box::new(|_| ()),
+            telling: &[],
+            _player: Box::new(chip),
+        })
     }
 
     async fn on_network(switch: &Switch) -> Result<Self> {
         let (relay, seen) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let wire = match switch {
+            Switch::Energenie => Wire::tcp(energenie(&mut tasks, relay).await?).await?,
             Switch::Shelly => Wire::tcp(shelly(&mut tasks, relay).await?).await?,
+            Switch::FirstShelly => Wire::tcp(first_shelly(&mut tasks, relay).await?).await?,
             Switch::Tasmota => Wire::tcp(tasmota(&mut tasks, relay).await?).await?,
+            Switch::TasmotaWithWeb => Wire::tcp(tasmota_with_web(&mut tasks, relay).await?).await?,
             Switch::Pdu => Wire::udp(pdu(&mut tasks, relay).await?).await?,
-            Switch::Hub { .. } | Switch::Ykush3 { .. } | Switch::UsbHub { .. } | Switch::Gpio => {
-                anyhow::bail!("{switch:?} is not on the network")
-            }
+            Switch::Hub { .. }
+            | Switch::Ykush3 { .. }
+            | Switch::UsbHub { .. }
+            | Switch::UsbRelay
+            | Switch::HidRelays
+            | Switch::SerialRelays
+            | Switch::EnergenieUsb
+            | Switch::Gpio => anyhow::bail!("{switch:?} is not on the network"),
         };
         let wire = Arc::new(wire);
         let spoilt = Arc::clone(&wire);
         Ok(Self {
             place: wire.address().to_string(),
             is_on: Box::new(move || Ok(*seen.borrow())),
-            answer: Some(Box::new(move |mood| spoilt.answer(mood))),
+            answer: Box::new(move |mood| spoilt.answer(mood)),
+            telling: ALL,
             _player: Box::new((wire, tasks)),
         })
     }
@@ -102,15 +165,14 @@ impl Outlet {
         Ok(())
     }
 
-    /// Whether it can answer anything but the truth.
-    pub(crate) const fn can_misbehave(&self) -> bool {
-        self.answer.is_some()
+    /// Whether nobody can take it for the truth what it answers in this mood.
+    pub(crate) fn gives_itself_away(&self, mood: Mood) -> bool {
+        self.telling.contains(&mood)
     }
 
     /// From now on it answers like this.
-    pub(crate) fn answer(&self, mood: Mood) -> Result<()> {
-        (self.answer.as_ref().context("it has no words to garble")?)(mood);
-        Ok(())
+    pub(crate) fn answer(&self, mood: Mood) {
+        (self.answer)(mood);
     }
 }
 
@@ -121,15 +183,12 @@ pub(super) fn ports(board: &Arc<Device<Ykush>>, output: usize) -> Outlet {
         let ports = *seen.borrow();
         ports.get(output - 1).copied().context("it has no such output")
     };
+    let spoilt = Arc::clone(board);
     Outlet {
         place: String::new(),
         is_on: Box::new(is_on),
-        answer: Some(misbehaves(board)),
+        answer: Box::new(move |mood| spoilt.answer(mood)),
+        telling: ALL,
         _player: Box::new(Arc::clone(board)),
     }
-}
-
-fn misbehaves<M: Model>(device: &Arc<Device<M>>) -> Box<dyn Fn(Mood) + Send + Sync> {
-    let device = Arc::clone(device);
-    Box::new(move |mood| device.answer(mood))
 }

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::streams::{both_ways, pings};
 use super::{Measurement, Run};
 use crate::bench::Bench;
-use crate::peers::serial::{Device, Echo};
+use crate::peers::serial::{Device, Peer};
 use crate::process::Process;
 use crate::speed::client::Stream;
 use crate::speed::each::Each;
@@ -72,7 +72,7 @@ async fn measure(rounds: &Rounds) -> Result<Vec<Samples>> {
     let mut p50 = Samples::of(&PING_P50);
     let mut p99 = Samples::of(&PING_P99);
     let mut duplex = Samples::of(&DUPLEX);
-    let lines = Each::new(|_| Echo::start())?;
+    let lines = Each::new(|_| Peer::echo())?;
     let benches = rounds.benches()?;
     let exporters = Exporters::start(&benches, |subject| driver(lines[subject].port())).await?;
     for subject in rounds.turns() {

@@ -1,4 +1,4 @@
-//! A plug with Tasmota, and the MQTT broker that it shares with one client at a time.
+//! A plug by MQTT, and the broker that it shares with one client at a time.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
