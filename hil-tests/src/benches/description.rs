@@ -23,6 +23,8 @@ pub(crate) struct Description {
 pub(crate) struct Content {
     /// Where its exporter runs.
     pub(crate) place: Place,
+    /// The tier that it belongs to, if not one of its own name.
+    tier: Option<String>,
     /// What is emulated for it.
     #[serde(default)]
     pub(crate) devices: Devices,
@@ -32,7 +34,10 @@ pub(crate) struct Content {
     /// The drivers that are power switches, and tell their position.
     #[serde(default = "usual_switches")]
     pub(crate) switches: Vec<String>,
-    /// Those of them that keep it only as long as an exporter holds them, as many lines of GPIO do.
+    /// The drivers that are power switches, and don't.
+    #[serde(default)]
+    pub(crate) blind: Vec<String>,
+    /// Those of `switches` that keep it only as long as an exporter holds them, as many lines of GPIO do.
     #[serde(default)]
     pub(crate) held: Vec<String>,
     /// The drivers that are storages behind a mux.
@@ -128,6 +133,8 @@ pub(crate) enum Holder {
     UsbSdMux,
     /// A USB-SD-Mux FAST.
     UsbSdMuxFast,
+    /// A DUT Link, which is a power supply and a console, too.
+    Dutlink,
 }
 
 impl Holder {
@@ -137,6 +144,7 @@ impl Holder {
             Self::Reader => None,
             Self::Sdwire => Some("jumpstarter_driver_sdwire.driver.SDWire"),
             Self::UsbSdMux | Self::UsbSdMuxFast => Some("hilt.storage.UsbSdMux"),
+            Self::Dutlink => Some("jumpstarter_driver_dutlink.driver.Dutlink"),
         }
     }
 }
@@ -151,6 +159,8 @@ pub(crate) enum Switch {
     Ykush3 { serial: String, output: usize },
     /// A port of a hub that switches each by itself.
     UsbHub { serial: String, port: u8 },
+    /// The power supply of the DUT Link that has the card of `storage`.
+    Dutlink,
     /// A line of a GPIO chip.
     Gpio,
     /// The second relay of a board of dcttech's.
@@ -191,6 +201,8 @@ pub(crate) struct BoardContent {
 pub(crate) enum Ability {
     /// `power` is a power switch that tells its position.
     Power,
+    /// The drivers in `blind` are power switches that don't tell their position.
+    BlindPower,
     /// `neighbour` is another port of the same hub.
     Neighbour,
     /// The hub can be pulled out and plugged in.
@@ -245,6 +257,11 @@ impl Description {
         Ok(Self { name: name.to_owned(), content })
     }
 
+    /// The tier that it belongs to.
+    pub(crate) fn tier(&self) -> &str {
+        self.content.tier.as_deref().unwrap_or(&self.name)
+    }
+
     /// Why a case with these needs can't be tried on it, if it can't.
     pub(crate) fn why_not(&self, needs: &[Ability]) -> Option<String> {
         let missing = needs.iter().find(|need| !self.content.can.contains(need))?;
@@ -259,8 +276,9 @@ impl Description {
 mod tests {
     use super::*;
 
-    const ABILITIES: [Ability; 19] = [
+    const ABILITIES: [Ability; 20] = [
         Ability::Power,
+        Ability::BlindPower,
         Ability::Neighbour,
         Ability::UnplugHub,
         Ability::Misbehave,
@@ -288,7 +306,7 @@ mod tests {
 
     #[test]
     fn our_benches_say_why_they_can_not() {
-        for name in ["sim", "kernel", "dut"] {
+        for name in ["sim", "kernel", "dutlink", "dut"] {
             let bench = read(name);
             for ability in ABILITIES {
                 let said = bench.content.can.contains(&ability)

@@ -9,12 +9,13 @@
 //! ```text
 //! sim      the host; devices shown to the exporter by umockdev, terminals, loop devices
 //! kernel   a Linux kernel for each trial, with its own drivers and emulated devices under them
+//! dutlink  the same with a DUT Link, which is a power supply, a mux and a console
 //! dut      the same, and a board that boots its firmware from the card
 //! lab      real devices: HIL_BENCH=mylab.yaml
 //! ```
 //!
-//! One case on one bench is a trial, named `kernel::power::switches`. `HIL_TIERS` chooses benches by
-//! name (`sim,kernel`, or `none`). A tier that this machine can't have is skipped with the reason; with
+//! One case on one bench is a trial, named `kernel::power::switches`. `HIL_TIERS` chooses benches
+//! (`sim,kernel`, or `none`); `dutlink` belongs to `kernel`. A tier that this machine can't have is skipped with the reason; with
 //! `CI=true` it is a failure.
 
 mod cases;
@@ -98,13 +99,13 @@ fn benches() -> Result<Vec<Description>> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches");
     let files = match own {
         Some(file) => vec![file],
-        None => {
-            ["sim", "kernel", "dut"].map(|name| directory.join(name).with_extension("yaml")).into()
-        }
+        None => ["sim", "kernel", "dutlink", "dut"]
+            .map(|name| directory.join(name).with_extension("yaml"))
+            .into(),
     };
     let tiers = env::var("HIL_TIERS").unwrap_or_default();
     let is_wanted =
-        |bench: &Description| tiers.is_empty() || tiers.split(',').any(|tier| tier == bench.name);
+        |bench: &Description| tiers.is_empty() || tiers.split(',').any(|tier| tier == bench.tier());
     let mut benches = Vec::new();
     for file in files {
         benches.push(Description::read(&file)?);

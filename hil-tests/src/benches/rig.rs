@@ -67,7 +67,8 @@ impl Rig {
             }
         }
         for (name, switch) in &devices.switches {
-            let outlet = Outlet::new(&rig.host, rig.hub.as_ref(), name, switch).await?;
+            let (hub, card) = (rig.hub.as_ref(), rig.cards.get(STORAGE));
+            let outlet = Outlet::new(&rig.host, hub, card, name, switch).await?;
             rig.outlets.insert(name.clone(), outlet);
         }
         match (devices.console, place) {
@@ -140,6 +141,13 @@ impl Rig {
     /// The drivers that are power switches, each with what is emulated for it.
     pub(crate) fn switches(&self) -> impl Iterator<Item = (&str, Option<&Outlet>)> {
         let names = self.description.content.switches.iter();
+        names.map(|name| (name.as_str(), self.outlets.get(name)))
+    }
+
+    /// The drivers that are power switches and don't tell their position, each with what is emulated
+    /// for it.
+    pub(crate) fn blind_switches(&self) -> impl Iterator<Item = (&str, Option<&Outlet>)> {
+        let names = self.description.content.blind.iter();
         names.map(|name| (name.as_str(), self.outlets.get(name)))
     }
 
@@ -216,6 +224,7 @@ impl Rig {
             Switch::UsbHub { serial, .. } => Some((&**serial, "hilt.power.UsbHub")),
             Switch::Hub { .. }
             | Switch::Gpio
+            | Switch::Dutlink
             | Switch::UsbRelay
             | Switch::HidRelays
             | Switch::SerialRelays

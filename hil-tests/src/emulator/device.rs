@@ -21,6 +21,11 @@ pub(crate) trait Model: fmt::Debug + Send + 'static {
         false
     }
 
+    /// Whether it never says anything on an endpoint.
+    fn is_mute(&self, _endpoint: u8) -> bool {
+        false
+    }
+
     /// Takes what was sent to an endpoint. None is a stall.
     fn output(&mut self, data: &[u8]) -> Option<()>;
 
@@ -172,6 +177,11 @@ impl<M: Model> Device<M> {
     /// See [`Model::is_full`].
     pub(crate) fn is_full(&self) -> bool {
         self.state().model.is_full()
+    }
+
+    /// See [`Model::is_mute`].
+    pub(crate) fn is_mute(&self, endpoint: u8) -> bool {
+        self.state().model.is_mute(endpoint)
     }
 
     /// See [`Model::output`].

@@ -15,6 +15,7 @@
 mod board;
 mod device;
 mod disk;
+mod dutlink;
 mod energenie;
 mod expander;
 mod ftdi;
@@ -39,6 +40,7 @@ mod ykush;
 pub(crate) use self::board::{Board, FIRMWARE_AT, firmware};
 pub(crate) use self::device::{Device, Model, Mood};
 pub(crate) use self::disk::{FuseWithBadBlock, Loop, Worn, map_worn};
+pub(crate) use self::dutlink::DutLink;
 pub(crate) use self::energenie::{EnerGenie, energenie};
 pub(crate) use self::expander::{Expander, Generation};
 pub(crate) use self::ftdi::Ftdi;

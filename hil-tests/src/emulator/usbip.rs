@@ -55,7 +55,7 @@ pub(crate) fn plug<M: Model>(port: u8, device: &Arc<Device<M>>) -> Result<Plugge
 enum Request {
     Control { id: u32, setup: [u8; 8], data: Vec<u8>, reads: bool },
     Output { id: u32, data: Vec<u8> },
-    Input { id: u32, length: usize },
+    Input { id: u32, endpoint: u8, length: usize },
     Forget { id: u32, forgotten: u32 },
 }
 
@@ -74,7 +74,9 @@ async fn receive(stream: &mut OwnedReadHalf) -> std::io::Result<Request> {
     stream.read_exact(&mut header).await?;
     let (words, _) = header.as_chunks::<4>();
     let word = |place: usize| u32::from_be_bytes(words[place]);
-    let (id, reads, endpoint) = (word(1), word(3) == 1, word(4));
+    let (id, reads) = (word(1), word(3) == 1);
+    // It has 15 at most.
+    let endpoint = u8::try_from(word(4)).unwrap_or(0);
     if word(0) == UNLINK {
         return Ok(Request::Forget { id, forgotten: word(5) });
     }
@@ -85,7 +87,7 @@ async fn receive(stream: &mut OwnedReadHalf) -> std::io::Result<Request> {
     Ok(match (endpoint, reads) {
         (0, _) => Request::Control { id, setup: [s0, s1, s2, s3, s4, s5, s6, s7], data, reads },
         (_, false) => Request::Output { id, data },
-        (_, true) => Request::Input { id, length },
+        (_, true) => Request::Input { id, endpoint, length },
     })
 }
 
@@ -119,7 +121,10 @@ async fn serve<M: Model>(
                 }
             }
             Some(Request::Output { id, data }) => sent.push_back((id, data)),
-            Some(Request::Input { id, length }) => waiting.push((id, length)),
+            Some(Request::Input { id, endpoint, .. }) if device.is_mute(endpoint) => {
+                unanswered.push(id);
+            }
+            Some(Request::Input { id, length, .. }) => waiting.push((id, length)),
             Some(Request::Forget { id, forgotten }) => {
                 let before = waiting.len() + unanswered.len() + sent.len();
                 waiting.retain(|&(id, _)| id != forgotten);

@@ -92,11 +92,12 @@ async fn a_mux_that_is_stuck_is_an_error(rig: &Rig) -> Result<()> {
     rig.bench().write("image", random(MIB)?)?;
     for (name, _) in rig.muxes() {
         let card = rig.card_of(name)?;
+        let before = card.side()?;
         card.get_stuck(true)?;
         let flashed = exporter.client().own_j(&[name, "flash", "image"]).await?;
         let failed = flashed.with_code(1).with_context(|| name.to_owned())?;
         ensure!(!failed.stderr().is_empty(), "{name}: nothing says why it failed");
-        card.must_be_with(Side::Dut)?;
+        card.must_be_with(before)?;
         ensure!(card.content(MIB)? == vec![0; MIB], "{name}: the card was written");
         card.get_stuck(false)?;
         flashes(rig, &exporter, name, Some(card)).await?;

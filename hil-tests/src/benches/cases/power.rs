@@ -15,6 +15,7 @@ use crate::emulator::Mood;
 cases![
     switches: Power;
     cycles: Power;
+    switches_and_does_not_say_where_it_is: BlindPower;
     keeps_its_position_without_an_exporter: Power;
     leaves_its_neighbour_alone: Power, Neighbour;
     shares_its_hub_with_another_exporter: Power, Neighbour, UnplugHub;
@@ -61,6 +62,20 @@ async fn cycles(rig: &Rig) -> Result<()> {
         let told = position(exporter.client(), name).await?;
         ensure!(told == "on", "after a cycle {name} says that it is {told:?}");
         outlet.map_or(Ok(()), |outlet| outlet.must_be(true)).context(name.to_owned())?;
+    }
+    Ok(())
+}
+
+/// One that can't be asked does what it is told, and claims nothing.
+async fn switches_and_does_not_say_where_it_is(rig: &Rig) -> Result<()> {
+    let exporter = rig.exporter().await?;
+    for (name, outlet) in rig.blind_switches() {
+        for to in ["off", "on", "off", "on"] {
+            exporter.client().own_j(&[name, to]).await?.ok()?;
+            outlet.map_or(Ok(()), |outlet| outlet.must_be(to == "on")).context(name.to_owned())?;
+        }
+        let asked = exporter.client().own_j(&[name, "status"]).await?.with_code(1)?;
+        ensure!(!asked.stderr().is_empty(), "{name}: nothing says why there is no answer");
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context as _, Result, ensure};
 use tokio::sync::watch;
 
+use super::dutlink::DutLink;
 use super::host::{Host, OnUsb};
 use crate::bench::{Bench, POLL};
 use crate::benches::description::{self, Holder, Place};
@@ -35,6 +36,7 @@ enum Slot {
     Loop(Loop),
     SdWire { card: Arc<MuxedCard>, chip: OnUsb<SdWire>, reader: OnUsb<MassStorage> },
     UsbSdMux { card: Arc<MuxedCard>, reader: OnUsb<MassStorage> },
+    DutLink(DutLink),
 }
 
 impl Card {
@@ -64,6 +66,10 @@ impl Card {
                 let muxed = Arc::new(MuxedCard::new(&file, card.size)?);
                 sdwire(host, &card.serial, muxed).await?
             }
+            (Holder::Dutlink, _) => {
+                let muxed = Arc::new(MuxedCard::new(&file, card.size)?);
+                Slot::DutLink(DutLink::new(host, &card.serial, muxed).await?)
+            }
             (Holder::UsbSdMux, _) => {
                 let muxed = Arc::new(MuxedCard::new(&file, card.size)?);
                 usb_sd_mux(host, 6, &card.serial, muxed, Generation::Classic).await?
@@ -81,7 +87,7 @@ impl Card {
     pub(in crate::benches) fn device(&self) -> &str {
         match &self.slot {
             // Where the kernel puts the first disk.
-            Slot::Reader(_) => "/dev/sda",
+            Slot::Reader(_) | Slot::DutLink(_) => "/dev/sda",
             Slot::Loop(disk) => disk.device(),
             Slot::SdWire { .. } | Slot::UsbSdMux { .. } => "",
         }
@@ -98,6 +104,14 @@ impl Card {
             Ok(card) => card.sides(),
             // Nothing takes it from anybody.
             Err(_) => watch::channel(Side::Dut).1,
+        }
+    }
+
+    /// What the same device gives power to.
+    pub(in crate::benches) fn power(&self) -> Option<watch::Receiver<bool>> {
+        match &self.slot {
+            Slot::DutLink(board) => Some(board.power()),
+            Slot::Reader(_) | Slot::Loop(_) | Slot::SdWire { .. } | Slot::UsbSdMux { .. } => None,
         }
     }
 
@@ -159,7 +173,7 @@ impl Card {
     fn reader(&self) -> Result<&Reader> {
         match &self.slot {
             Slot::Reader(reader) => Some(reader),
-            Slot::Loop(_) | Slot::SdWire { .. } | Slot::UsbSdMux { .. } => None,
+            Slot::Loop(_) | Slot::SdWire { .. } | Slot::UsbSdMux { .. } | Slot::DutLink(_) => None,
         }
         .context("the card is not in a reader alone")
     }
@@ -168,7 +182,7 @@ impl Card {
     pub(crate) async fn wear_out(&self, worn: Worn) -> Result<()> {
         let link = |device: &str| symlink(device, &self.worn).context("linking to the worn card");
         match &self.slot {
-            Slot::Reader(_) | Slot::SdWire { .. } | Slot::UsbSdMux { .. } => {
+            Slot::Reader(_) | Slot::SdWire { .. } | Slot::UsbSdMux { .. } | Slot::DutLink(_) => {
                 let mapped = map_worn(&self.file, self.size, worn)?;
                 link(&mapped.display().to_string())
             }
@@ -192,9 +206,14 @@ impl Card {
 impl Card {
     /// Somebody has it, whatever anybody says.
     pub(crate) fn must_be_with(&self, side: Side) -> Result<()> {
-        let now = self.muxed()?.side();
+        let now = self.side()?;
         ensure!(now == side, "the card should be with {side:?}, and is with {now:?}");
         Ok(())
+    }
+
+    /// Who has it.
+    pub(crate) fn side(&self) -> Result<Side> {
+        Ok(self.muxed()?.side())
     }
 
     /// Nothing was done to it that a card may not survive.
@@ -222,6 +241,7 @@ impl Card {
                 chip.unplug().await
             }
             Slot::UsbSdMux { reader, .. } => reader.unplug().await,
+            Slot::DutLink(board) => board.unplug().await,
             Slot::Reader(_) | Slot::Loop(_) => anyhow::bail!("the card is not behind a mux"),
         }
     }
@@ -231,6 +251,7 @@ impl Card {
         match &self.slot {
             Slot::SdWire { chip, reader, .. } => chip.plug_in().and(reader.plug_in()),
             Slot::UsbSdMux { reader, .. } => reader.plug_in(),
+            Slot::DutLink(board) => board.plug_in(),
             Slot::Reader(_) | Slot::Loop(_) => anyhow::bail!("the card is not behind a mux"),
         }
     }
@@ -238,6 +259,7 @@ impl Card {
     fn muxed(&self) -> Result<&MuxedCard> {
         match &self.slot {
             Slot::SdWire { card, .. } | Slot::UsbSdMux { card, .. } => Some(&**card),
+            Slot::DutLink(board) => Some(&*board.stick),
             Slot::Reader(_) | Slot::Loop(_) => None,
         }
         .context("the card is not behind a mux")

@@ -56,10 +56,15 @@ enum Cable {
 impl<M: Model> OnUsb<M> {
     /// Plugs a device in.
     pub(super) fn new(host: &Arc<Host>, port: u8, model: M) -> Result<Self> {
-        let device = Arc::new(Device::new(model));
-        let on_usb = Self { device, host: Arc::clone(host), port, cable: Mutex::default() };
+        let on_usb = Self::unplugged(host, port, model);
         on_usb.plug_in()?;
         Ok(on_usb)
+    }
+
+    /// A device that is not plugged in yet.
+    pub(super) fn unplugged(host: &Arc<Host>, port: u8, model: M) -> Self {
+        let device = Arc::new(Device::new(model));
+        Self { device, host: Arc::clone(host), port, cable: Mutex::default() }
     }
 
     /// Plugs it in again.

@@ -2,6 +2,7 @@
 
 mod card;
 mod console;
+mod dutlink;
 mod host;
 mod hub;
 mod outlet;

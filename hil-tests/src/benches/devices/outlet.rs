@@ -40,10 +40,11 @@ impl fmt::Debug for Outlet {
 }
 
 impl Outlet {
-    /// Brings one up. `ykush` is the bench's, if it has one.
+    /// Brings one up. `ykush` and the `card` of `storage` are the bench's, if it has them.
     pub(in crate::benches) async fn new(
         host: &Arc<Host>,
         ykush: Option<&super::Hub>,
+        card: Option<&super::Card>,
         name: &str,
         switch: &Switch,
     ) -> Result<Self> {
@@ -75,6 +76,11 @@ impl Outlet {
                 let strip = OnUsb::new(host, 10, EnerGenie::new())?;
                 Ok(Self::on_usb(strip, BUT_GARBAGE, |strip| strip.has_power(4)))
             }
+            Switch::Dutlink => {
+                let power = card.and_then(super::Card::power);
+                let power = power.with_context(|| format!("{name}: the card is in no DUT Link"))?;
+                Ok(Self::of_dutlink(power))
+            }
             Switch::SerialRelays => Self::on_serial_line(),
             Switch::Gpio => Self::on_gpio(name),
             Switch::Energenie
@@ -98,6 +104,17 @@ impl Outlet {
             answer: Box::new(move |mood| spoilt.answer(mood)),
             telling,
             _player: Box::new(plugged),
+        }
+    }
+
+    fn of_dutlink(power: watch::Receiver<bool>) -> Self {
+        Self {
+            place: String::new(),
+            is_on: Box::new(move || Ok(*power.borrow())),
+            // Nobody asks it.
+            answer: Box::new(|_| ()),
+            telling: &[],
+            _player: Box::new(()),
         }
     }
 
@@ -145,6 +162,7 @@ impl Outlet {
             | Switch::HidRelays
             | Switch::SerialRelays
             | Switch::EnergenieUsb
+            | Switch::Dutlink
             | Switch::Gpio => anyhow::bail!("{switch:?} is not on the network"),
         };
         let wire = Arc::new(wire);
