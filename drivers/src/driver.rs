@@ -127,6 +127,11 @@ pub trait Resources: Send + Sync {
     /// Opens a handle for reading.
     async fn source(&self, handle: &Value) -> Result<Source>;
 
+    /// Opens a handle of what there may be for reading; none if there is nothing.
+    async fn source_if_any(&self, handle: &Value) -> Result<Option<Source>> {
+        self.source(handle).await.map(Some)
+    }
+
     /// Opens a handle for writing.
     async fn sink(&self, handle: &Value) -> Result<Sink>;
 }

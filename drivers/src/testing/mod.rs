@@ -87,6 +87,10 @@ impl Resources for Lent {
         take(&self.sources, handle)
     }
 
+    async fn source_if_any(&self, handle: &Value) -> Result<Option<Source>> {
+        Ok(take(&self.sources, handle).ok())
+    }
+
     async fn sink(&self, handle: &Value) -> Result<Sink> {
         take(&self.sinks, handle)
     }

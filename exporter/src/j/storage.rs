@@ -5,9 +5,10 @@
 //! is to boot from it. `write-local-file` is the writing alone, wherever the storage is connected
 //! to.
 //!
-//! The block map that lies beside a local image goes with it, as with `bmaptool`, if the driver says
-//! that it takes one.
+//! The block map that lies beside an image goes with it, as with `bmaptool`, if the driver says that
+//! it takes one. Beside a URL the exporter looks for it.
 
+use std::iter::successors;
 use std::path::{Path, PathBuf};
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
@@ -20,7 +21,7 @@ use super::error::{Error, Result};
 use super::flasher::{self, Image};
 use super::output;
 use super::report::Driver;
-use super::resource::{Lent, Source};
+use super::resource::{Lent, Source, any_of};
 use super::signals::Signals;
 
 /// What to do with a storage mux.
@@ -38,6 +39,15 @@ pub(crate) enum BlockMap {
     Given(Source),
     /// The one that lies beside the image, if there is one.
     Beside,
+    None,
+}
+
+/// A block map as it is lent.
+#[derive(Debug)]
+enum Map {
+    Lent(Lent),
+    /// At the first of these URLs where there is one.
+    Maybe(Vec<String>),
     None,
 }
 
@@ -105,36 +115,54 @@ fn block_map(matches: &ArgMatches) -> BlockMap {
 
 impl BlockMap {
     /// The map itself, if there is one for this image.
-    fn of(self, image: &Source) -> Option<Source> {
-        match (self, image) {
-            (Self::Given(map), _) => Some(map),
-            (Self::Beside, Source::File(image)) => {
-                let map = beside(image)?;
-                output::note(format_args!("with the block map {}", map.display()));
-                Some(Source::File(map))
+    fn of(self, image: &Source) -> Result<Map> {
+        let map = match (self, image) {
+            (Self::None, _) => return Ok(Map::None),
+            (Self::Given(map), _) => map,
+            (Self::Beside, Source::Url(image)) => {
+                // What is signed is good for itself only.
+                let is_signed = image.contains(['?', '#']);
+                let urls = if is_signed { Vec::new() } else { beside_url(image) };
+                return Ok(if urls.is_empty() { Map::None } else { Map::Maybe(urls) });
             }
-            // What is beside a URL is known only to its server.
-            (Self::Beside, Source::Url(_)) | (Self::None, _) => None,
-        }
+            (Self::Beside, Source::File(image)) => {
+                let Some(map) = beside(image) else { return Ok(Map::None) };
+                output::note(format_args!("with the block map {}", map.display()));
+                Source::File(map)
+            }
+        };
+        map.open(None).map(Map::Lent)
     }
 }
 
-/// The block map beside an image: of `a.wic.xz` it is `a.wic.xz.bmap`, or `a.wic.bmap`, or `a.bmap`.
+/// The block map beside an image.
 fn beside(image: &Path) -> Option<PathBuf> {
-    let mut stem = image.file_name()?;
-    loop {
-        let mut name = stem.to_owned();
-        name.push(".bmap");
-        let map = image.with_file_name(name);
-        if map.is_file() {
-            return Some(map);
-        }
-        let shorter = Path::new(stem).file_stem()?;
-        if shorter == stem {
-            return None;
-        }
-        stem = shorter;
-    }
+    let name = image.file_name()?;
+    maps_of(Path::new(name)).map(|map| image.with_file_name(map)).find(|map| map.is_file())
+}
+
+/// Where the block map of an image may be on the web.
+fn beside_url(image: &str) -> Vec<String> {
+    // A URL without a path ends with a host.
+    let is_image = |&(folder, name): &(&str, &str)| folder.contains("://") && !name.is_empty();
+    let Some((folder, name)) = image.rsplit_once('/').filter(is_image) else { return Vec::new() };
+    maps_of(Path::new(name)).map(|map| format!("{folder}/{}", map.display())).collect()
+}
+
+/// A name without its last extension, if it has one.
+fn shorter(name: &Path) -> Option<&Path> {
+    let stem = Path::new(name.file_stem()?);
+    (stem != name).then_some(stem)
+}
+
+/// What the block map of an image may be called: of `a.wic.xz` it is `a.wic.xz.bmap`, or
+/// `a.wic.bmap`, or `a.bmap`.
+fn maps_of(name: &Path) -> impl Iterator<Item = PathBuf> {
+    successors(Some(name), |name| shorter(name)).map(|stem| {
+        let mut map = stem.as_os_str().to_owned();
+        map.push(".bmap");
+        map.into()
+    })
 }
 
 pub(crate) fn verb(name: &str, matches: &ArgMatches) -> Option<Verb> {
@@ -160,9 +188,8 @@ pub(crate) async fn perform(client: &Client<'_>, verb: Verb, signals: &mut Signa
             signals.guard(image.to(client, write)).await.map(drop)
         }
         Verb::Write { image: Image { source, compression }, bmap } => {
-            let bmap = bmap.of(&source);
+            let bmap = bmap.of(&source)?;
             let image = source.open(compression)?;
-            let bmap = bmap.map(|bmap| bmap.open(None)).transpose()?;
             let write = async |handle| write(client, handle, bmap).await;
             with_host(client, signals, async { image.to(client, write).await.map(drop) }).await
         }
@@ -175,10 +202,11 @@ pub(crate) async fn perform(client: &Client<'_>, verb: Verb, signals: &mut Signa
 }
 
 /// Calls `write` with an image and, if there is one, its block map.
-async fn write(client: &Client<'_>, image: Value, bmap: Option<Lent>) -> Result<Value> {
+async fn write(client: &Client<'_>, image: Value, bmap: Map) -> Result<Value> {
     match bmap {
-        None => client.call("write", vec![image]).await,
-        Some(bmap) => {
+        Map::None => client.call("write", vec![image]).await,
+        Map::Maybe(urls) => client.call("write", vec![image, any_of(urls)]).await,
+        Map::Lent(bmap) => {
             let write = async |bmap| client.call("write", vec![image, bmap]).await;
             Box::pin(bmap.to(client, write)).await
         }
@@ -246,11 +274,18 @@ mod tests {
     }
 
     #[test]
-    fn a_url_has_nothing_beside_it() {
-        let url = Source::Url("http://h/a.wic".into());
-        assert_eq!(BlockMap::Beside.of(&url), None);
-        assert_eq!(BlockMap::None.of(&Source::File("a.wic".into())), None);
-        let given = Source::File("other.bmap".into());
-        assert_eq!(BlockMap::Given(given.clone()).of(&url), Some(given));
+    fn beside_a_url_there_may_be_a_block_map_unless_it_is_signed() {
+        let maybe = |url: &str| match BlockMap::Beside.of(&Source::Url(url.into())).unwrap() {
+            Map::Maybe(urls) => urls,
+            Map::None => Vec::new(),
+            Map::Lent(_) => unreachable!("nothing was named"),
+        };
+        assert_eq!(
+            maybe("http://h/x/a.wic.xz"),
+            ["http://h/x/a.wic.xz.bmap", "http://h/x/a.wic.bmap", "http://h/x/a.bmap"]
+        );
+        for none in ["http://h/a.wic?X-Amz-Signature=s", "http://h/", "http://h"] {
+            assert_eq!(maybe(none), [""; 0], "{none}");
+        }
     }
 }

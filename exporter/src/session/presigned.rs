@@ -31,13 +31,28 @@ const WAITING_CHUNKS: usize = 4;
 
 /// Downloads what the request leads to.
 pub async fn source(request: &PresignedRequest) -> Result<Source> {
-    expect_method(request, &Method::GET)?;
     let response = get(request).await?;
+    checked(request, response).map(|response| body(request, response))
+}
+
+/// Downloads what the request leads to; none if there is nothing.
+pub async fn source_if_any(request: &PresignedRequest) -> Result<Option<Source>> {
+    let response = get(request).await?;
+    match response.status() {
+        StatusCode::NOT_FOUND | StatusCode::GONE => Ok(None),
+        // Some stores don't tell whether there is what one may not see.
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok(None),
+        _ => checked(request, response).map(|response| Some(body(request, response))),
+    }
+}
+
+/// What a response brings, as it comes.
+fn body(request: &PresignedRequest, response: Response) -> Source {
     let interrupted = format!("Presigned HTTP GET stream interrupted for {}", request.shown_url());
     let bytes = response
         .bytes_stream()
         .map(move |chunk| chunk.map_err(|error| io_error(&interrupted, &error)));
-    Ok(Box::pin(StreamReader::new(bytes)))
+    Box::pin(StreamReader::new(bytes))
 }
 
 /// Uploads what is written. Shutting the sink down waits for the store's answer.
@@ -83,7 +98,9 @@ fn client() -> Result<&'static Client> {
     Ok(CLIENT.get_or_init(|| client))
 }
 
+/// Asks, and follows redirects. What comes may be an error.
 async fn get(request: &PresignedRequest) -> Result<Response> {
+    expect_method(request, &Method::GET)?;
     let mut url = parse_url(request)?;
     let mut headers = headers(request)?;
     for _ in 0..=MOST_REDIRECTS {
@@ -95,7 +112,7 @@ async fn get(request: &PresignedRequest) -> Result<Response> {
             .await
             .map_err(|error| send_error(request, &error))?;
         if !is_followed(response.status()) {
-            return checked(request, response);
+            return Ok(response);
         }
         let target = redirect_target(&url, &response).ok_or_else(|| {
             DriverError::Device(format!(

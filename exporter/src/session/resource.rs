@@ -157,6 +157,14 @@ impl drivers::Resources for CallResources {
         }
     }
 
+    async fn source_if_any(&self, handle: &Value) -> Result<Option<Source>> {
+        match Handle::parse(handle)? {
+            Handle::Presigned(request) => presigned::source_if_any(&request).await,
+            // What a client lends it has.
+            Handle::ClientStream { .. } => self.source(handle).await.map(Some),
+        }
+    }
+
     async fn sink(&self, handle: &Value) -> Result<Sink> {
         match Handle::parse(handle)? {
             Handle::ClientStream { id, encoding } => {

@@ -57,6 +57,16 @@ async fn a_url_is_the_exporters_business() {
     let handle = json!({"kind": "presigned_request", "headers": {}, "url": url, "method": "GET"});
     assert_eq!(Value::from(args), json!([handle]));
     assert!(!lock(&bench.state.requests).contains_key("Stream"));
+
+    let output = bench.run("storage flash http://127.0.0.1/b.img.xz").await;
+    assert_eq!(said(&output), (Some(0), "", ""));
+    let maps = lock(&bench.state.args)["storage.write"][1].clone();
+    let urls: Vec<_> = maps.as_array().unwrap().iter().map(|map| map["url"].clone()).collect();
+    assert_eq!(
+        urls,
+        ["b.img.xz.bmap", "b.img.bmap", "b.bmap"]
+            .map(|name| { json!(format!("http://127.0.0.1/{name}")) })
+    );
 }
 
 #[tokio::test]

@@ -96,6 +96,24 @@ async fn the_secret_does_not_follow_to_another_host() {
 }
 
 #[tokio::test]
+async fn what_is_not_there_is_none_where_that_is_allowed() {
+    const MISSING: [u16; 4] = [401, 403, 404, 410];
+    let answers = MISSING.map(|status| {
+        format!("HTTP/1.1 {status} -\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+    });
+    let broken = "HTTP/1.1 500 -\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_owned();
+    let answers: Vec<_> = answers.into_iter().chain([OK.to_owned(), broken]).collect();
+    let server = Server::start(&answers.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let request = server.request("GET", "/a.bmap");
+    for status in MISSING {
+        assert!(presigned::source_if_any(&request).await.unwrap().is_none(), "{status}");
+    }
+    assert!(presigned::source_if_any(&request).await.unwrap().is_some());
+    let error = presigned::source_if_any(&request).await.map(drop).unwrap_err().to_string();
+    assert!(error.contains("status=500"), "{error}");
+}
+
+#[tokio::test]
 async fn what_goes_wrong_is_told_without_the_secret() {
     let refused = "HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     let server = Server::start(&[refused]).await;

@@ -15,6 +15,7 @@ mod bmap;
 mod device;
 mod flash;
 mod guard;
+mod lent_map;
 mod marker;
 mod mux;
 mod plan;
@@ -33,12 +34,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::io::AsyncReadExt as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
-use self::bmap::Bmap;
 use self::device::Expected;
 pub(super) use self::device::has_medium;
 pub use self::flash::Settings;
@@ -97,9 +96,6 @@ pub(crate) const fn default_timeout() -> Duration {
 pub(crate) const fn yes() -> bool {
     true
 }
-
-/// The longest block map, in bytes: some 70,000 ranges. Real ones have a few hundred.
-const LONGEST_BMAP: u64 = 8 * 1024 * 1024;
 
 /// How long a device may take to store what its own cache holds. The reference's limit.
 pub(crate) const fn default_sync_limit() -> Duration {
@@ -225,7 +221,7 @@ impl<M: Mux> Driver for BlockStorage<M> {
             "off" => self.switch(Side::Off).await?,
             "write" => {
                 let image = call.source(0).await?;
-                let bmap = read_bmap(&call).await?;
+                let bmap = lent_map::read(&call).await?;
                 self.visit(Purpose::Write { image, bmap }).await?;
             }
             "read" => self.visit(Purpose::Read { sink: call.sink(0).await? }).await?,
@@ -233,20 +229,4 @@ impl<M: Mux> Driver for BlockStorage<M> {
         }
         Ok(Value::Null)
     }
-}
-
-/// The block map that a client lends beside its image, if it does.
-async fn read_bmap(call: &Call<'_>) -> Result<Option<Bmap>> {
-    if call.args.optional::<Value>(1, "bmap")?.is_none() {
-        return Ok(None);
-    }
-    let mut text = String::new();
-    let source = call.source(1).await?;
-    let received = source.take(LONGEST_BMAP + 1).read_to_string(&mut text).await;
-    received.map_err(|error| DriverError::io("receive the block map", error))?;
-    if text.len() as u64 > LONGEST_BMAP {
-        let message = format!("a block map has at most {LONGEST_BMAP} bytes; this is longer");
-        return Err(DriverError::InvalidArgument(message));
-    }
-    Ok(Some(Bmap::parse(&text)?))
 }

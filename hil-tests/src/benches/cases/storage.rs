@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::cases;
 use crate::benches::rig::Rig;
 use crate::emulator::{self, Worn};
+use crate::peers::web::{Page, Web};
 use crate::process::{Ended, Output};
 use crate::subject::Exporter;
 
@@ -19,6 +20,7 @@ cases![
     a_truncated_image_is_an_error: Storage, SeeCard;
     a_card_that_is_pulled_is_an_error: Storage, SeeCard, PullCard;
     an_image_of_another_block_map_is_an_error: Storage, SeeCard;
+    the_block_map_beside_an_image_on_the_web_is_found: Storage, SeeCard;
     a_bad_block_is_an_error: Storage, SeeCard, BadBlock;
     a_block_that_can_not_be_read_is_an_error: Storage, SeeCard, BadBlock;
     a_card_that_forgets_is_an_error: Storage, SeeCard, Forget;
@@ -154,6 +156,26 @@ async fn an_image_of_another_block_map_is_an_error(rig: &Rig) -> Result<()> {
     rig.bench().write("mapped.img", &other)?;
     flash(&exporter, "mapped.img").await?.ok()?;
     ensure!(rig.card()?.content(MIB)? == other, "the image is not what is on the card");
+    Ok(())
+}
+
+async fn the_block_map_beside_an_image_on_the_web_is_found(rig: &Rig) -> Result<()> {
+    let exporter = rig.exporter().await?;
+    let (image, other) = (random(MIB)?, random(MIB)?);
+    let web = Web::serve(vec![
+        ("/other.img", Page::File(other.clone())),
+        ("/other.bmap", Page::File(block_map(&image).into())),
+        ("/mapped.img", Page::File(image.clone())),
+        ("/mapped.img.bmap", Page::File(block_map(&image).into())),
+        ("/alone.img", Page::File(other.clone())),
+    ])
+    .await?;
+    let flashed = flash(&exporter, &web.url("/other.img")).await?;
+    failed(flashed, "are not those of the block map")?;
+    for (path, content) in [("/mapped.img", image), ("/alone.img", other)] {
+        flash(&exporter, &web.url(path)).await?.ok()?;
+        ensure!(rig.card()?.content(MIB)? == content, "{path} is not what is on the card");
+    }
     Ok(())
 }
 
