@@ -159,6 +159,8 @@ pub(crate) enum Switch {
     Ykush3 { serial: String, output: usize },
     /// A port of a hub that switches each by itself.
     UsbHub { serial: String, port: u8 },
+    /// The same of a hub of USB 3, which is two in one case.
+    Usb3Hub { serial: String, port: u8 },
     /// The power supply of the DUT Link that has the card of `storage`.
     Dutlink,
     /// A line of a GPIO chip.

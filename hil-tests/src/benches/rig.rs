@@ -221,7 +221,9 @@ impl Rig {
         let cards = cards.values().filter_map(|card| Some((&*card.serial, card.holder.driver()?)));
         let switches = switches.values().filter_map(|switch| match switch {
             Switch::Ykush3 { serial, .. } => Some((&**serial, "hilt.power.Ykush3")),
-            Switch::UsbHub { serial, .. } => Some((&**serial, "hilt.power.UsbHub")),
+            Switch::UsbHub { serial, .. } | Switch::Usb3Hub { serial, .. } => {
+                Some((&**serial, "hilt.power.UsbHub"))
+            }
             Switch::Hub { .. }
             | Switch::Gpio
             | Switch::Dutlink

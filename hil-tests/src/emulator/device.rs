@@ -74,11 +74,19 @@ pub(crate) struct Descriptors {
     pub(crate) device: [u8; 18],
     /// With all that belongs to it: interfaces, endpoints.
     pub(crate) configuration: &'static [u8],
+    /// The binary object store; empty if it has none.
+    pub(crate) capabilities: &'static [u8],
     /// Manufacturer, product, serial number; empty if it has none.
     pub(crate) strings: [String; 3],
 }
 
 impl Descriptors {
+    /// The version of USB in a device descriptor.
+    pub(crate) fn usb(&self) -> u16 {
+        let [_, _, low, high, ..] = self.device;
+        u16::from_le_bytes([low, high])
+    }
+
     /// The identity in a device descriptor.
     pub(crate) fn vendor_and_product(&self) -> (u16, u16) {
         let [.., v0, v1, p0, p1, _, _, _, _, _, _] = self.device;
@@ -225,13 +233,14 @@ fn standard(descriptors: &Descriptors, setup: Setup) -> Option<Option<Vec<u8>>> 
             1 => Some(descriptors.device.to_vec()),
             2 => Some(descriptors.configuration.to_vec()),
             3 => string(descriptors, index),
+            15 if !descriptors.capabilities.is_empty() => Some(descriptors.capabilities.to_vec()),
             _ => None,
         },
         // The status of the device, its configuration.
         (0x80, 0) => Some(vec![1, 0]),
         (0x80, 8) => Some(vec![1]),
-        // Clear and set a feature, set the configuration, set an interface.
-        (0x00, 1 | 3 | 9) | (0x01, 11) | (0x02, 1) => Some(Vec::new()),
+        // Clear and set a feature, set the configuration, tell how long it may sleep; set an interface.
+        (0x00, 1 | 3 | 9 | 0x30) | (0x01, 11) | (0x02, 1) => Some(Vec::new()),
         _ => return None,
     })
 }

@@ -53,6 +53,7 @@ impl DutLink {
             descriptors: Descriptors {
                 device: [18, 1, 0, 2, 0xef, 2, 1, 64, 0x23, 0x2b, 0x12, 0x10, 1, 0, 1, 2, 3, 1],
                 configuration: CONFIGURATION,
+                capabilities: &[],
                 strings: ["Red Hat Inc.", "Dutlink", serial].map(str::to_owned),
             },
             power: watch::channel(false).0,

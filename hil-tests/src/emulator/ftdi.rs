@@ -42,6 +42,7 @@ impl Ftdi {
             descriptors: Descriptors {
                 device: [18, 1, 0, 2, 0, 0, 0, 8, 3, 4, 1, 0x60, 0, 6, 1, 2, 3, 1],
                 configuration: CONFIGURATION,
+                capabilities: &[],
                 strings: ["FTDI", "FT232R USB UART", serial].map(str::to_owned),
             },
             to_host: VecDeque::new(),

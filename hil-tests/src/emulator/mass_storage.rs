@@ -66,6 +66,7 @@ impl MassStorage {
         let descriptors = Descriptors {
             device: [18, 1, 0, 2, 0, 0, 0, 8, v0, v1, p0, p1, 0, 1, 1, 2, 3, 1],
             configuration: CONFIGURATION,
+            capabilities: &[],
             strings: strings.map(str::to_owned),
         };
         Self { descriptors, slot, phase: Phase::Command }

@@ -57,7 +57,7 @@ pub(crate) use self::shelly::{first_shelly, shelly};
 pub(crate) use self::tasmota::{tasmota, tasmota_with_web};
 pub(crate) use self::usb_relay::UsbRelay;
 pub(crate) use self::usbdevfs::{Shown, Testbed};
-pub(crate) use self::usbip::{Plugged, plug};
+pub(crate) use self::usbip::{Plugged, SOCKETS, plug};
 pub(crate) use self::wire::Wire;
 pub(crate) use self::ykush::{Board as YkushBoard, Ports, Ykush};
 

@@ -30,6 +30,7 @@ impl SdWire {
             descriptors: Descriptors {
                 device: [18, 1, 0, 2, 0, 0, 0, 8, 0xe8, 4, 1, 0x60, 0, 0x10, 1, 2, 3, 1],
                 configuration: CONFIGURATION,
+                capabilities: &[],
                 strings: ["SRPOL", "sd-wire", serial].map(str::to_owned),
             },
             card,

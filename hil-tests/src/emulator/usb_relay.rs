@@ -29,6 +29,7 @@ impl UsbRelay {
             descriptors: Descriptors {
                 device: [18, 1, 0x10, 1, 0, 0, 0, 8, 0xc0, 0x16, 0xdf, 5, 0, 1, 1, 2, 0, 1],
                 configuration: CONFIGURATION,
+                capabilities: &[],
                 strings: ["www.dcttech.com", "USBRelay2", ""].map(str::to_owned),
             },
             relays: 0,

@@ -30,18 +30,27 @@ pub(crate) struct Plugged {
     _tasks: JoinSet<()>,
 }
 
-/// Plugs a device in to a port of the controller, which has eight for devices of USB 2.
+/// How many ports the controller has for devices of USB 2. As many for USB 3 come after them, and
+/// both kinds are the same sockets.
+pub(crate) const SOCKETS: u8 = 8;
+
+/// Plugs a device in to a socket of the controller.
 ///
 /// # Errors
 ///
 /// There is no such controller, or the port is taken.
 pub(crate) fn plug<M: Model>(port: u8, device: &Arc<Device<M>>) -> Result<Plugged> {
     const FULL_SPEED: u32 = 2;
+    const SUPER_SPEED: u32 = 5;
+    let (port, speed) = match device.describe(|said| said.usb()) {
+        ..0x0300 => (port, FULL_SPEED),
+        0x0300.. => (port + SOCKETS, SUPER_SPEED),
+    };
     device.with(M::start);
     let (kernels, ours) = UnixStream::pair().context("making a socket pair")?;
     // Bus and number, as they would be on the host that a device is borrowed from.
     let number = 1 << 16 | (u32::from(port) + 1);
-    fs::write(ATTACH, format!("{port} {} {number} {FULL_SPEED}", kernels.as_raw_fd()))
+    fs::write(ATTACH, format!("{port} {} {number} {speed}", kernels.as_raw_fd()))
         .with_context(|| format!("plugging in to port {port}: writing to {ATTACH}"))?;
     let (read, write) = ours.into_split();
     let (requests, received) = mpsc::unbounded_channel();

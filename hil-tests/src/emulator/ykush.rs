@@ -65,6 +65,7 @@ impl Ykush {
             descriptors: Descriptors {
                 device: [18, 1, 0, 2, 0, 0, 0, 8, 0xd8, 4, p0, p1, 1, 1, 1, 2, 3, 1],
                 configuration: CONFIGURATION,
+                capabilities: &[],
                 strings: ["Yepkit Lda.", name, serial].map(str::to_owned),
             },
             ports: watch::channel([true; 4]).0,

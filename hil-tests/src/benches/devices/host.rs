@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 
 use crate::bench::{Bench, POLL};
 use crate::benches::description::Place;
-use crate::emulator::{Device, Model, Plugged, Shown, Testbed, plug};
+use crate::emulator::{Device, Model, Plugged, SOCKETS, Shown, Testbed, plug};
 use crate::process::patiently;
 
 /// The host of a bench, as far as USB is concerned.
@@ -85,7 +85,7 @@ impl<M: Model> OnUsb<M> {
         drop(self.cable.lock().unwrap_or_else(PoisonError::into_inner).take());
         match &*self.host {
             Host::Testbed(_) => Ok(()),
-            Host::Kernel => is_gone(self.port).await,
+            Host::Kernel => is_gone(self.port, self.device.describe(|said| said.usb())).await,
         }
     }
 
@@ -99,29 +99,37 @@ impl<M: Model> OnUsb<M> {
         patiently("the kernel to find a device", there).await
     }
 
-    /// Its directory in the kernel's list, which has the serial number.
+    /// Its directory in the kernel's list, which has its numbers.
     fn entry(&self) -> Option<PathBuf> {
         let serial = self.device.describe(|said| said.strings[2].clone());
+        let (_, product) = self.device.describe(|said| said.vendor_and_product());
+        let product = format!("{product:04x}");
         let list = match &*self.host {
             Host::Testbed(testbed) => testbed.directory().join("sys/bus/usb/devices"),
             Host::Kernel => "/sys/bus/usb/devices".into(),
         };
         let mut entries = fs::read_dir(list).ok()?.flatten().map(|entry| entry.path());
         entries.find(|entry| {
-            let found = fs::read_to_string(entry.join("serial")).unwrap_or_default();
-            found.trim() == serial
+            let is = |attribute: &str, expected: &str| {
+                let found = fs::read_to_string(entry.join(attribute)).unwrap_or_default();
+                found.trim() == expected
+            };
+            is("serial", &serial) && is("idProduct", &product)
         })
     }
 }
 
 /// The kernel has noticed that a port of the virtual host controller is empty: only then is it free
 /// for something else.
-async fn is_gone(port: u8) -> Result<()> {
+async fn is_gone(port: u8, usb: u16) -> Result<()> {
     let empty = async {
         loop {
             let status = fs::read_to_string("/sys/devices/platform/vhci_hcd.0/status")?;
             // Speed, port, and a state that is 4 if the port is free.
-            let prefix = format!("hs  {port:04} 004 ");
+            let prefix = match usb {
+                ..0x0300 => format!("hs  {port:04} 004 "),
+                0x0300.. => format!("ss  {:04} 004 ", port + SOCKETS),
+            };
             if status.lines().any(|line| line.starts_with(&prefix)) {
                 return std::io::Result::Ok(());
             }

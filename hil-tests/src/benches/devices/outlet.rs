@@ -64,6 +64,7 @@ impl Outlet {
                 hub.is_there().await?;
                 Ok(Self::on_usb(hub, ALL, move |hub| hub.has_power(port)))
             }
+            Switch::Usb3Hub { serial, port } => Self::on_usb3(host, serial, *port).await,
             Switch::UsbRelay => {
                 let board = OnUsb::new(host, 8, UsbRelay::new())?;
                 Ok(Self::on_usb(board, ALL, |board| board.is_on(2)))
@@ -105,6 +106,29 @@ impl Outlet {
             telling,
             _player: Box::new(plugged),
         }
+    }
+
+    /// Both halves are plugged in to one socket, and both have to be switched.
+    async fn on_usb3(host: &Arc<Host>, serial: &str, port: u8) -> Result<Self> {
+        let [usb2, usb3] = Hub::halves(serial);
+        let halves = [OnUsb::new(host, 3, usb2)?, OnUsb::new(host, 3, usb3)?];
+        for half in &halves {
+            half.is_there().await?;
+        }
+        let seen = [0, 1].map(|half| Arc::clone(&halves[half].device));
+        let spoilt = seen.clone();
+        let is_on = move || {
+            let power = [0, 1].map(|half| seen[half].with(|hub: &mut Hub| hub.has_power(port)));
+            ensure!(power[0] == power[1], "the halves of the hub have it {power:?}");
+            Ok(power[0])
+        };
+        Ok(Self {
+            place: String::new(),
+            is_on: Box::new(is_on),
+            answer: Box::new(move |mood| spoilt.iter().for_each(|hub| hub.answer(mood))),
+            telling: ALL,
+            _player: Box::new(halves),
+        })
     }
 
     fn of_dutlink(power: watch::Receiver<bool>) -> Self {
@@ -158,6 +182,7 @@ impl Outlet {
             Switch::Hub { .. }
             | Switch::Ykush3 { .. }
             | Switch::UsbHub { .. }
+            | Switch::Usb3Hub { .. }
             | Switch::UsbRelay
             | Switch::HidRelays
             | Switch::SerialRelays

@@ -25,6 +25,7 @@ impl EnerGenie {
             descriptors: Descriptors {
                 device: [18, 1, 0x10, 1, 0, 0, 0, 8, 0xb4, 4, 0x15, 0xfd, 0, 1, 1, 2, 0, 1],
                 configuration: CONFIGURATION,
+                capabilities: &[],
                 strings: ["Gembird Electronics", "EG-PMS2", ""].map(str::to_owned),
             },
             sockets: [false; 4],

@@ -29,6 +29,7 @@ impl HidRelays {
             descriptors: Descriptors {
                 device: [18, 1, 0x10, 1, 0, 0, 0, 64, 0x31, 0x51, 7, 0x20, 0, 1, 1, 2, 0, 1],
                 configuration: CONFIGURATION,
+                capabilities: &[],
                 strings: ["www.ucitra.com", "HIDRelay", ""].map(str::to_owned),
             },
             relays: [false; 4],
