@@ -38,7 +38,11 @@ pub(super) const BEFORE: Measurement = Measurement {
     name: "before-hook",
     how: "the time from the start to LEASE_READY with a beforeLease hook of `true`, less that \
           without; bare is to fork and exec `sh -c true`.",
-    profile: None,
+    profile: Some(
+        "beside what the bare figure is: that the hook runs, and how it has ended, are waited for to \
+         be on the disk before anybody sees either, which is two times a commit of SQLite; the rest is \
+         a pseudo-terminal and a process that is forked from a larger one.",
+    ),
     run: |rounds| -> Run<'_> { Box::pin(before(rounds)) },
 };
 
