@@ -135,6 +135,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for ExporterLogs {
             driver_type: call.driver_type,
             operation: call.operation,
             fields: message.fields,
+            lease: None,
         });
     }
 }

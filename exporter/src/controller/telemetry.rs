@@ -20,7 +20,6 @@ use super::presence::within;
 use super::{Link, Presence};
 use crate::backoff::Backoff;
 use crate::config::Tls;
-use crate::lease::scheduled::{Assignment, Claim};
 use crate::session::log::{LogReader, Record, Severity};
 use crate::wire::telemetry_service_client::TelemetryServiceClient;
 use crate::wire::{GetServiceEndpointsRequest, LogEntry, PushLogsRequest, TelemetryEndpoint};
@@ -81,9 +80,8 @@ pub(super) async fn keep(link: &Link, contact: &Contact) -> Infallible {
 /// Sends what is left.
 pub(super) async fn finish(link: &Link) {
     let Some(mut feed) = link.telemetry.lock().await.take() else { return };
-    let claim = claim(link);
     loop {
-        let batch = feed.batch(claim.as_ref());
+        let batch = feed.batch();
         if batch.is_empty() || feed.push(batch).await.is_err() {
             return;
         }
@@ -158,7 +156,7 @@ impl Feed {
                 self.reader.ready().await;
                 sleep(PAUSE).await;
             }
-            let batch = self.batch(claim(link).as_ref());
+            let batch = self.batch();
             is_full = batch.len() == BATCH;
             if batch.is_empty() {
                 continue;
@@ -181,14 +179,14 @@ impl Feed {
     }
 
     /// The next lines; none if there are none.
-    fn batch(&mut self, claim: Option<&Claim>) -> Vec<LogEntry> {
+    fn batch(&mut self) -> Vec<LogEntry> {
         self.dropped += self.reader.skip_all_but(MOST_WAITING);
         let mut batch = Vec::new();
         while batch.len() < BATCH
             && let Some(record) = self.reader.try_next()
         {
             if record.severity >= self.least {
-                batch.push(self.entry(&record, claim));
+                batch.push(self.entry(&record));
             }
         }
         batch
@@ -211,9 +209,10 @@ impl Feed {
         }
     }
 
-    fn entry(&self, record: &Record, claim: Option<&Claim>) -> LogEntry {
+    fn entry(&self, record: &Record) -> LogEntry {
+        let lease = record.lease.as_deref();
         let result = record.fields.iter().find(|(name, _)| *name == "result");
-        let context = claim.into_iter().flat_map(|claim| &claim.context);
+        let context = lease.into_iter().flat_map(|lease| &lease.context);
         let context = context.map(|(key, value)| (key.as_str(), value));
         let fields = record.fields.iter().map(|(name, value)| (*name, value));
         let extra = context.chain(fields.filter(|(name, _)| *name != "result"));
@@ -235,22 +234,14 @@ impl Feed {
             message: record.message.clone(),
             component: "exporter".into(),
             exporter: self.exporter.clone(),
-            lease: claim.map(|claim| claim.name.clone()).unwrap_or_default(),
-            client: claim.map(|claim| claim.client.clone()).unwrap_or_default(),
+            lease: lease.map(|lease| lease.name.clone()).unwrap_or_default(),
+            client: lease.map(|lease| lease.client.clone()).unwrap_or_default(),
             operation: record.operation.clone().unwrap_or_default(),
             result: result.map(|(_, result)| result.clone()).unwrap_or_default(),
             driver_type: record.driver_type.clone().unwrap_or_default(),
             extra_fields,
             namespace: self.namespace.clone(),
         }
-    }
-}
-
-/// The lease that the bench has.
-fn claim(link: &Link) -> Option<Claim> {
-    match &*link.schedule.assignment().borrow() {
-        Assignment::Unheard | Assignment::Vacant => None,
-        Assignment::Leased(claim) => Some(claim.clone()),
     }
 }
 

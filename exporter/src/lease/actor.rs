@@ -331,6 +331,7 @@ impl Actor {
             Effect::OpenSession(epoch, lease) => self.open(epoch, lease),
             Effect::HandOver(client) => {
                 tracing::info!("the lease has got another client: {client}");
+                self.bench.log.hand_over(&client);
                 self.session = self.session.take().map(|it| Arc::new(it.handed_to(client)));
             }
             Effect::RunBefore(epoch) => self.run_hook(epoch, Turn::Before, false),
@@ -362,6 +363,7 @@ impl Actor {
             Effect::ReleaseLease(epoch, lease, fate) => self.release(epoch, &lease, fate),
             Effect::CloseSession => {
                 self.session = None;
+                self.bench.log.end_lease();
                 self.assigner.closed();
             }
             Effect::Maintain(epoch, task) => self.maintain(epoch, task),
@@ -374,7 +376,7 @@ impl Actor {
     }
 
     fn open(&mut self, epoch: Epoch, lease: Lease) {
-        self.bench.log.begin_lease();
+        self.bench.log.begin_lease(&lease);
         self.bench.set_motd(None);
         self.assigner.opened(&lease);
         let bench = Arc::clone(&self.bench);

@@ -10,6 +10,8 @@ use std::time::SystemTime;
 
 use tokio::sync::Notify;
 
+use crate::lease::Lease;
+
 /// How much the ring holds: enough for a chatty hook, little enough for a small host.
 const MOST_RECORDS: usize = 64 * 1024;
 const MOST_BYTES: usize = 16 * 1024 * 1024;
@@ -31,6 +33,8 @@ pub struct Record {
     pub operation: Option<String>,
     /// Whatever else is known, by name.
     pub fields: Vec<(&'static str, String)>,
+    /// The lease in which it is said.
+    pub lease: Option<Arc<Lease>>,
 }
 
 /// How bad it is, under the names that clients know.
@@ -86,6 +90,8 @@ struct Ring {
     first: u64,
     /// Where a new reader begins.
     start: u64,
+    /// The lease that the bench has.
+    lease: Option<Arc<Lease>>,
 }
 
 impl Record {
@@ -99,6 +105,7 @@ impl Record {
             driver_type: None,
             operation: None,
             fields: Vec::new(),
+            lease: None,
         }
     }
 
@@ -113,6 +120,7 @@ impl Log {
     /// Adds a record. Never waits; the oldest records make room.
     pub fn push(&self, record: Record) {
         let mut ring = self.shared.lock();
+        let record = Record { lease: ring.lease.clone(), ..record };
         ring.bytes += record.size();
         ring.records.push_back(Arc::new(record));
         while ring.records.len() > MOST_RECORDS || ring.bytes > MOST_BYTES {
@@ -124,12 +132,25 @@ impl Log {
 
     /// A lease begins: later readers hear nothing of what came before. The lease before it is kept for
     /// readers that are still on their way.
-    pub fn begin_lease(&self) {
+    pub fn begin_lease(&self, lease: &Lease) {
         let mut ring = self.shared.lock();
+        ring.lease = Some(Arc::new(lease.clone()));
         while ring.first < ring.start {
             ring.forget_oldest();
         }
         ring.start = ring.end();
+    }
+
+    /// The lease has another client.
+    pub fn hand_over(&self, client: &str) {
+        if let Some(lease) = &mut self.shared.lock().lease {
+            Arc::make_mut(lease).client = client.to_owned();
+        }
+    }
+
+    /// What is said from now on belongs to no lease.
+    pub fn end_lease(&self) {
+        self.shared.lock().lease = None;
     }
 
     /// A reader that begins where the lease did.
@@ -234,8 +255,29 @@ mod tests {
     use std::time::Duration;
 
     use tokio::time::timeout;
+    use uuid::Uuid;
 
     use super::*;
+
+    fn lease() -> Lease {
+        Lease { id: Uuid::nil(), name: "one".into(), client: "alice".into(), context: [].into() }
+    }
+
+    #[test]
+    fn what_is_said_belongs_to_the_lease_in_which_it_is_said() {
+        let log = Log::default();
+        let mut reader = log.reader();
+        let mut client = || reader.try_next().unwrap().lease.as_ref().map(|it| it.client.clone());
+        say(&log, "before");
+        log.begin_lease(&lease());
+        say(&log, "in the lease");
+        log.hand_over("bob");
+        say(&log, "later in the lease");
+        log.end_lease();
+        say(&log, "after it");
+        let said = [client(), client(), client(), client()];
+        assert_eq!(said, [None, Some("alice".into()), Some("bob".into()), None]);
+    }
 
     fn say(log: &Log, message: &str) {
         log.push(Record::new(Severity::Info, Source::System, message));
@@ -253,7 +295,7 @@ mod tests {
     async fn every_reader_hears_the_whole_lease_however_late() {
         let log = Log::default();
         say(&log, "before");
-        log.begin_lease();
+        log.begin_lease(&lease());
         let mut early = log.reader();
         say(&log, "one");
         say(&log, "two");
@@ -262,7 +304,7 @@ mod tests {
         assert_eq!(hear(&mut late, 2).await, ["one", "two"]);
         assert!(timeout(Duration::from_secs(1), late.next()).await.is_err());
 
-        log.begin_lease();
+        log.begin_lease(&lease());
         say(&log, "next lease");
         assert_eq!(hear(&mut late, 1).await, ["next lease"], "a reader goes on across leases");
     }
@@ -271,9 +313,9 @@ mod tests {
     async fn two_leases_are_kept_at_most() {
         let log = Log::default();
         let mut slow = log.reader();
-        for lease in 0..100 {
-            log.begin_lease();
-            say(&log, &format!("lease {lease}"));
+        for number in 0..100 {
+            log.begin_lease(&lease());
+            say(&log, &format!("lease {number}"));
         }
         assert_eq!(
             hear(&mut slow, 3).await,

@@ -27,7 +27,11 @@ async fn heard(world: &World, message: &str) -> LogEntry {
 
 /// A world whose controller names a service for these lines, and that has heard of it.
 async fn world(severity: &str) -> World {
-    let world = World::with(HOOKS).await;
+    world_with(severity, HOOKS).await
+}
+
+async fn world_with(severity: &str, hooks: &str) -> World {
+    let world = World::with(hooks).await;
     world.fake.has_telemetry(severity);
     world.fake.restart();
     world.fake.shows(Shown::Available).await;
@@ -55,16 +59,27 @@ async fn lines_of_the_wanted_severity_are_sent_in_batches() {
 
 #[tokio::test(start_paused = true)]
 async fn lines_say_whose_lease_it_is_and_the_last_are_sent_at_the_end() {
-    let mut world = world("info").await;
+    let hooks = "
+  afterLease: {script: 'echo tidied up', timeout: 3600}
+";
+    let mut world = world_with("info", hooks).await;
     let client = world.leased("one", "alice").await;
     say(&world, Severity::Info, "in the lease");
     let entry = heard(&world, "in the lease").await;
     assert_eq!((&*entry.lease, &*entry.client), ("one", "alice"));
+    client.end_session().await.unwrap();
+    world.fake.shows(Shown::Available).await;
     say(&world, Severity::Error, "at the end");
     world.shutdown.drain.cancel();
     assert_eq!(world.stopped().await, 0);
     drop(client);
-    assert!(pushed(&world).iter().any(|entry| entry.message == "at the end"));
+    // Nobody has the bench any more when the service hears of the end.
+    let of = |message: &str| {
+        let entry = pushed(&world).into_iter().find(|entry| entry.message == message).unwrap();
+        (entry.lease, entry.client)
+    };
+    assert_eq!(of("tidied up"), ("one".into(), "alice".into()));
+    assert_eq!(of("at the end"), Default::default());
 }
 
 #[tokio::test(start_paused = true)]

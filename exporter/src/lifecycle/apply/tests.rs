@@ -7,10 +7,16 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::*;
+use crate::lease::Lease;
 use crate::lease::status::Publisher;
 use crate::lifecycle::testing::{config, heard};
 use crate::session::bench::Parts;
 use crate::store::{Filter, History, Recovery, StoreError};
+
+/// A lease, with which the log begins anew.
+fn lease() -> Lease {
+    Lease { id: Uuid::nil(), name: "one".into(), client: String::new(), context: [].into() }
+}
 
 /// A bench, its drivers, and the store that remembers them.
 struct Lab {
@@ -40,7 +46,7 @@ impl Lab {
 
     /// Applies a configuration, and returns what the hooks and the exporter have said.
     async fn apply(&self, config: &Config) -> (Result<(), String>, Vec<String>) {
-        self.bench.log.begin_lease();
+        self.bench.log.begin_lease(&lease());
         let result = self.drivers.apply(config, &self.bench, &Stop::default()).await;
         (result, heard(&self.bench.log))
     }
@@ -200,7 +206,7 @@ async fn going_for_good_deletes_everything() {
     let state = tempfile::tempdir().unwrap();
     let (lab, config) = Lab::start(state.path(), &(talkative("a", 1) + &talkative("b", 1)));
     lab.apply(&config).await.0.unwrap();
-    lab.bench.log.begin_lease();
+    lab.bench.log.begin_lease(&lease());
     let failures = lab.drivers.delete_all(&config, &lab.bench, &Stop::default()).await;
     assert_eq!(failures, []);
     assert_eq!(
