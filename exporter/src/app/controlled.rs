@@ -7,7 +7,6 @@ use tokio::sync::mpsc;
 use super::exporter::{Exporter, Setup};
 use crate::controller::{self, Link, Settings, Ways};
 use crate::lease::assigner::Assigner;
-use crate::lease::machine::journal::Progress;
 use crate::lease::scheduled::{Schedule, schedule};
 use crate::lease::status::Reader;
 use crate::session::bench::Bench;
@@ -38,7 +37,7 @@ impl Controlled {
         Settings::of(&setup.config)?;
         let mut made: Option<Schedule> = None;
         let assigner = |status: Reader, recovery: &Recovery| {
-            let (scheduled, schedule) = schedule(status, returned(recovery));
+            let (scheduled, schedule) = schedule(status, recovery.returned());
             made = Some(schedule);
             Assigner::Scheduled(scheduled)
         };
@@ -63,12 +62,4 @@ impl Controlled {
         shutdown.abort.run_until_cancelled(link.farewell()).await;
         Ok(code)
     }
-}
-
-/// The lease that an earlier process had finished with.
-fn returned(recovery: &Recovery) -> Option<String> {
-    recovery.lease.as_ref().and_then(|(lease, progress)| match progress {
-        Progress::Over => Some(lease.name.clone()),
-        Progress::Preparing | Progress::Prepared(_) | Progress::CleaningUp(..) => None,
-    })
 }

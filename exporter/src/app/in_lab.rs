@@ -5,7 +5,6 @@ use tokio::sync::mpsc;
 use super::exporter::{Exporter, Setup};
 use crate::lab::place::Place;
 use crate::lease::assigner::Assigner;
-use crate::lease::machine::journal::Progress;
 use crate::lease::scheduled::{Schedule, schedule};
 use crate::lease::status::Reader;
 use crate::session::listener::{Listener, Tunnel};
@@ -32,7 +31,7 @@ impl InLab {
     pub fn new(setup: Setup, shutdown: &Shutdown) -> anyhow::Result<Self> {
         let mut made: Option<(Schedule, Reader)> = None;
         let assigner = |status: Reader, recovery: &Recovery| {
-            let (scheduled, schedule) = schedule(status.clone(), returned(recovery));
+            let (scheduled, schedule) = schedule(status.clone(), recovery.returned());
             made = Some((schedule, status));
             Assigner::Scheduled(scheduled)
         };
@@ -53,12 +52,4 @@ impl InLab {
         let Self { exporter, clients, .. } = self;
         exporter.run(Listener::Tunnels(clients), None, shutdown, std::future::pending()).await
     }
-}
-
-/// The lease that an earlier process had finished with.
-fn returned(recovery: &Recovery) -> Option<String> {
-    recovery.lease.as_ref().and_then(|(lease, progress)| match progress {
-        Progress::Over => Some(lease.name.clone()),
-        Progress::Preparing | Progress::Prepared(_) | Progress::CleaningUp(..) => None,
-    })
 }

@@ -1,8 +1,9 @@
 //! The stream on which the controller says that a client has dialled; one lease long.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tonic::Status;
 use tracing::Instrument as _;
 
@@ -42,7 +43,9 @@ async fn listen(link: &Link, contact: &Contact, tenure: &Tenure) -> Infallible {
         match follow(link, contact, tenure, &mut backoff, &mut outage).await {
             // Another stream for the same lease has taken the place of this one.
             Ok(()) => tracing::debug!("the controller has ended the listen stream"),
-            Err(status) => outage.failed(&reason(&status)),
+            Err(status) => {
+                outage.failed(&reason(&status));
+            }
         }
         tokio::select! {
             () = backoff.wait() => {}
@@ -50,6 +53,9 @@ async fn listen(link: &Link, contact: &Contact, tenure: &Tenure) -> Infallible {
         }
     }
 }
+
+/// How long nothing has to be said against listening for it to be known to work.
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// Listens until the stream ends. There is no answer at all before the first client dials.
 async fn follow(
@@ -60,7 +66,23 @@ async fn follow(
     outage: &mut Outage,
 ) -> Result<(), Status> {
     let request = ListenRequest { lease_name: tenure.lease.clone() };
-    let mut dials = contact.controller.clone().listen(request).await?.into_inner();
+    let mut controller = contact.controller.clone();
+    let mut presence = link.presence.subscribe();
+    let answer = controller.listen(request);
+    tokio::pin!(answer);
+    let is_heard = async {
+        sleep(SILENCE).await;
+        presence.wait_for(|presence| presence.is_there).await.is_ok()
+    };
+    let dials = tokio::select! {
+        dials = &mut answer => dials,
+        true = is_heard => {
+            backoff.reset();
+            outage.over();
+            answer.await
+        }
+    };
+    let mut dials = dials?.into_inner();
     while let Some(dial) = dials.message().await? {
         backoff.reset();
         outage.over();

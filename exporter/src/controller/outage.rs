@@ -26,18 +26,19 @@ impl Outage {
         Self { who, activity: activity.clone(), present: None }
     }
 
-    /// It has failed again. Every other reason is told once more.
-    pub(super) fn failed(&mut self, reason: &str) {
+    /// It has failed again. Every other reason is told once more; returns whether it is another.
+    pub(super) fn failed(&mut self, reason: &str) -> bool {
         let Self { who, activity, present } = self;
         if present.as_ref().is_some_and(|present| present.reason == reason) {
             tracing::debug!("still no {who}: {reason}");
-            return;
+            return false;
         }
         tracing::warn!("no {who}: {reason}; trying again until it works");
         let since = present.as_ref().map_or_else(Instant::now, |present| present.since);
         let shown = format!("no {who}: {reason}; tried again until it works");
         let doing = activity.begin(move || shown.clone());
         *present = Some(Present { since, reason: reason.to_owned(), _doing: doing });
+        true
     }
 
     /// It works.

@@ -7,7 +7,7 @@ use tonic::Status;
 
 use super::contact::Contact;
 use super::outage::{Outage, reason};
-use super::{ANSWER, Link};
+use super::{ANSWER, Link, report};
 use crate::backoff::Backoff;
 use crate::lease::scheduled::{Assignment, Claim};
 use crate::wire::{RegisterRequest, StatusRequest, StatusResponse};
@@ -22,8 +22,17 @@ pub(super) async fn keep(link: &Link, contact: &Contact) -> Infallible {
             Ok(()) => "it has ended the status stream".to_owned(),
             Err(status) => reason(&status),
         };
-        link.presence.send_modify(|presence| presence.is_there = false);
-        outage.failed(&lost);
+        let mut was_there = false;
+        link.presence.send_modify(|presence| {
+            was_there = std::mem::take(&mut presence.is_there);
+        });
+        // Controllers end their streams now and then, and that is no reason to alarm anybody.
+        if was_there {
+            tracing::info!("the controller is not heard any more: {lost}; connecting anew");
+        } else if outage.failed(&lost) {
+            // Whoever can be reached again, and still refuses, may do so for a moment only.
+            backoff.reset();
+        }
         backoff.wait().await;
     }
 }
@@ -39,6 +48,7 @@ async fn attend(
     trees.mark_unchanged();
     let mut registered = link.bench.report().reports;
     register(link, contact).await?;
+    report::tell_before_leases(link, contact).await;
     let mut controller = contact.controller.clone();
     let mut statuses = within(controller.status(StatusRequest {})).await?.into_inner();
     // It is sent at once.

@@ -1,8 +1,10 @@
 //! What the controller is told: leases that are given back, and the status.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::sleep;
 use tonic::{Code, Status as RpcStatus};
 
 use super::contact::Contact;
@@ -42,7 +44,7 @@ fn duty(owed: Option<String>, now: Telling, told: Option<Telling>) -> Duty {
 pub(super) async fn keep(link: &Link, contact: &Contact) -> Infallible {
     let mut reporter = Reporter::new(contact.clone());
     let mut told = None;
-    let mut heard_by = 0;
+    let mut heard_by = link.presence.borrow().times;
     let mut backoff = Backoff::new(contact.settings.options.pace);
     let mut outage =
         Outage::new("answer to what the controller is told".to_owned(), &link.bench.activity);
@@ -50,6 +52,9 @@ pub(super) async fn keep(link: &Link, contact: &Contact) -> Infallible {
     loop {
         let (present, snapshot) = (news.seen(), link.bench.status.current());
         let now = (present.times, snapshot.version);
+        if snapshot.is_farewell {
+            told = Some(now);
+        }
         // Also where it has come and gone again before it could be told anything.
         let may_be_told = present.is_there || heard_by != present.times;
         let duty = if may_be_told { duty(link.schedule.owed(), now, told) } else { Duty::Nothing };
@@ -95,7 +100,25 @@ pub(super) async fn keep(link: &Link, contact: &Contact) -> Infallible {
     }
 }
 
-/// Tells the controller that the exporter goes. What fails is logged.
+/// Tells a controller that is about to say who has the bench that nobody can have it now, if that is
+/// so. It takes an exporter that was away for ready until it is told something else, and would give it
+/// a lease that waits.
+pub(super) async fn tell_before_leases(link: &Link, contact: &Contact) {
+    let snapshot = link.bench.status.current();
+    if snapshot.status != Status::Available
+        && let Err(status) =
+            Reporter::new(contact.clone()).report(snapshot.status, &snapshot.message, false).await
+    {
+        // It is told again when it is there.
+        tracing::debug!("the controller was not told the status: {}", reason(&status));
+    }
+}
+
+/// How long to wait before a lease is given back once more at the end.
+const LAST_PACE: Duration = Duration::from_millis(500);
+
+/// Tells the controller that the exporter goes. What fails is logged. A lease is given back as often as
+/// it takes: whoever has it can't use it any more, and nobody else gets it.
 pub(super) async fn farewell(link: &Link, contact: &Contact) {
     let mut reporter = Reporter::new(contact.clone());
     let offline = Status::Offline;
@@ -104,16 +127,16 @@ pub(super) async fn farewell(link: &Link, contact: &Contact) {
         Assignment::Unheard | Assignment::Vacant => None,
         Assignment::Leased(claim) => Some(claim.name.clone()),
     };
-    let released = match &lease {
-        Some(lease) => reporter.release(lease, Status::AfterLeaseHook).await,
-        None => Ok(()),
-    };
+    if let Some(lease) = &lease {
+        while let Err(status) = reporter.release(lease, Status::AfterLeaseHook).await {
+            tracing::debug!("lease {lease} is not given back yet: {}", reason(&status));
+            sleep(LAST_PACE).await;
+        }
+    }
     let told = reporter.report(offline, "Exporter shutting down", false).await;
     let request = UnregisterRequest { reason: "Exporter shutdown".to_owned() };
     let gone = within(contact.controller.clone().unregister(request)).await.map(drop);
-    for (what, answer) in
-        [("that the lease is over", released), ("that it is offline", told), ("that it goes", gone)]
-    {
+    for (what, answer) in [("that it is offline", told), ("that it goes", gone)] {
         if let Err(status) = answer {
             tracing::warn!("the controller could not be told {what}: {}", reason(&status));
         }

@@ -448,8 +448,18 @@ impl Actor {
     }
 
     fn release(&mut self, epoch: Epoch, lease: &Lease, fate: Fate) {
-        // A failure is shown for as long as somebody who follows the status has not seen it.
-        let linger = self.publisher.status().is_failure();
+        // A failure is shown for as long as somebody who follows the status has not seen it, and so is
+        // the end of the last lease.
+        let has_failed = self.publisher.status().is_failure();
+        let linger = match fate {
+            Fate::Served | Fate::Failed => has_failed,
+            Fate::Last => {
+                if !has_failed {
+                    self.publisher.take_leave();
+                }
+                true
+            }
+        };
         let (status, told) = (self.bench.status.clone(), self.assigner.release(lease));
         self.spawn(async move {
             if linger {

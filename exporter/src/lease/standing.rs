@@ -49,7 +49,7 @@ impl Standing {
         if let Some(last) = self.last {
             timeout_at(last.released + LINGER, self.status.seen_by_all()).await.ok();
             match last.fate {
-                Fate::Served => {}
+                Fate::Served | Fate::Last => {}
                 Fate::Failed => {
                     sleep_until(last.released + FIRST_PAUSE).await;
                     let latest = last.released + pause(last.failures);
@@ -79,7 +79,7 @@ impl Standing {
     /// A lease is over.
     pub fn released(&mut self, fate: Fate) {
         let failures = match fate {
-            Fate::Served => 0,
+            Fate::Served | Fate::Last => 0,
             Fate::Failed => self.last.map_or(0, |last| last.failures).saturating_add(1),
         };
         let (released, mark) = (Instant::now(), self.status.mark());

@@ -41,6 +41,8 @@ pub struct Snapshot {
     pub since: Timestamp,
     /// What it did before.
     pub previous: Option<Status>,
+    /// Only those are meant who have had the lease that is over: there won't be another.
+    pub is_farewell: bool,
     /// Cancelled as soon as the exporter is about to do something else. Whatever was admitted
     /// because of this status ends with it.
     pub period: CancellationToken,
@@ -88,6 +90,7 @@ impl Publisher {
             version: 0,
             since: Timestamp::now(),
             previous: None,
+            is_farewell: false,
             period: CancellationToken::new(),
         });
         (Self { sender }, Reader { receiver, viewers: Arc::default() })
@@ -95,6 +98,16 @@ impl Publisher {
 
     /// Publishes a status, also if it is the same as before.
     pub fn publish(&self, status: Status, message: String) {
+        self.show(status, message, false);
+    }
+
+    /// Tells those who have had the last lease that it is over, in the one way that all of them know:
+    /// AVAILABLE. Whoever gives leases must not take it for that.
+    pub fn take_leave(&self) {
+        self.show(Status::Available, "The lease is over, and the exporter goes".into(), true);
+    }
+
+    fn show(&self, status: Status, message: String, is_farewell: bool) {
         self.sender.send_modify(|snapshot| {
             snapshot.period.cancel();
             *snapshot = Snapshot {
@@ -103,6 +116,7 @@ impl Publisher {
                 version: snapshot.version + 1,
                 since: Timestamp::now(),
                 previous: Some(snapshot.status),
+                is_farewell,
                 period: CancellationToken::new(),
             };
         });

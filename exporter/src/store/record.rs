@@ -68,6 +68,8 @@ pub struct AppliedDriver {
 pub struct Recovery {
     /// The lease that it had, or that was still owed something.
     pub lease: Option<(Lease, Progress)>,
+    /// The lease that was over last. Whoever gave it may not know yet.
+    pub returned: Option<Lease>,
     /// How those of that lease's hooks ended that did so by themselves.
     pub ended: Vec<(HookEvent, End)>,
     /// Hooks that were running, the first to have started first.
@@ -98,6 +100,11 @@ pub struct DoneStage {
 }
 
 impl Recovery {
+    /// The name of the lease that was over last.
+    pub fn returned(&self) -> Option<String> {
+        self.returned.as_ref().map(|lease| lease.name.clone())
+    }
+
     /// What is left once `write` has been made, too. Returns a run that has ended with it.
     pub(super) fn apply<'w>(&mut self, write: &'w Write) -> Option<(RunBegun, &'w RunEnded)> {
         match write {
@@ -106,7 +113,12 @@ impl Recovery {
                 if !is_known || *progress == Progress::Over {
                     self.ended.clear();
                 }
-                self.lease = (*progress != Progress::Over).then(|| (lease.clone(), *progress));
+                (self.lease, self.returned) = match progress {
+                    Progress::Over => (None, Some(lease.clone())),
+                    Progress::Preparing | Progress::Prepared(_) | Progress::CleaningUp(..) => {
+                        (Some((lease.clone(), *progress)), self.returned.take())
+                    }
+                };
             }
             Write::RunBegun(run) => self.unfinished_runs.push(run.clone()),
             Write::RunEnded(ended) => {

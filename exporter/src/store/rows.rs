@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use uuid::Uuid;
@@ -75,9 +75,14 @@ pub(super) fn restore(
     state: &Recovery,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
-    match &state.lease {
-        Some((of, progress)) => lease(connection, of, *progress, now)?,
-        None => only_current(connection, "", now)?,
+    only_current(connection, "", now)?;
+    // Of all that are over by now, it was the last.
+    let now = now.saturating_add(SignedDuration::from_nanos(1)).unwrap_or(now);
+    if let Some(of) = &state.returned {
+        lease(connection, of, Progress::Over, now)?;
+    }
+    if let Some((of, progress)) = &state.lease {
+        lease(connection, of, *progress, now)?;
     }
     state.unfinished_runs.iter().try_for_each(|run| begin(connection, run))?;
     settle(connection, &read_back(connection)?, state)
@@ -91,6 +96,8 @@ type BenchRow = (Option<String>, Option<i64>, Option<String>, bool, u32, Option<
 pub(super) fn read_back(connection: &Connection) -> rusqlite::Result<Recovery> {
     let lease = "SELECT id, name, client, context, progress, prepared, reason FROM lease
                  WHERE progress <> 'over' ORDER BY changed DESC LIMIT 1";
+    let returned = "SELECT id, name, client, context FROM lease
+                    WHERE progress = 'over' ORDER BY changed DESC, rowid DESC LIMIT 1";
     let runs = format!("SELECT {BEGUN} FROM run WHERE status IS NULL ORDER BY number");
     let drivers = "SELECT path, type_name, version, hash, definition FROM driver ORDER BY path";
     let bench = "SELECT quarantine_reason, quarantine_since, quarantine_cause, repaired, failures,
@@ -98,7 +105,8 @@ pub(super) fn read_back(connection: &Connection) -> rusqlite::Result<Recovery> {
     let (reason, since, cause, repaired, failures, process): BenchRow =
         connection.query_row(bench, [], |row| row.try_into())?;
     Ok(Recovery {
-        lease: connection.query_row(lease, [], lease_of).optional()?,
+        lease: connection.query_row(lease, [], current_lease).optional()?,
+        returned: connection.query_row(returned, [], lease_of).optional()?,
         ended: connection
             .prepare("SELECT event, exit_code, signal FROM ended ORDER BY number")?
             .query_map([], end_of)?
@@ -361,7 +369,7 @@ fn run(connection: &Connection, sql: &str, values: impl rusqlite::Params) -> rus
     connection.prepare_cached(sql)?.execute(values).map(drop)
 }
 
-fn lease_of(row: &Row<'_>) -> rusqlite::Result<(Lease, Progress)> {
+fn current_lease(row: &Row<'_>) -> rusqlite::Result<(Lease, Progress)> {
     let progress = match &*row.get::<_, String>(4)? {
         "preparing" => Progress::Preparing,
         "prepared" => Progress::Prepared(word(row, 5, Prepared::of_word)?),
@@ -371,11 +379,14 @@ fn lease_of(row: &Row<'_>) -> rusqlite::Result<(Lease, Progress)> {
         ),
         other => return Err(unknown(4, other)),
     };
+    Ok((lease_of(row)?, progress))
+}
+
+fn lease_of(row: &Row<'_>) -> rusqlite::Result<Lease> {
     let context: String = row.get(3)?;
     let context: BTreeMap<_, _> =
         serde_json::from_str(&context).map_err(|error| conversion(3, error))?;
-    let lease = Lease { id: id(row, 0)?, name: row.get(1)?, client: row.get(2)?, context };
-    Ok((lease, progress))
+    Ok(Lease { id: id(row, 0)?, name: row.get(1)?, client: row.get(2)?, context })
 }
 
 fn applied_driver(row: &Row<'_>) -> rusqlite::Result<AppliedDriver> {

@@ -139,6 +139,7 @@ pub(crate) fn one_of_each() -> (Vec<Write>, Recovery) {
     ];
     let left = Recovery {
         lease: Some(lease("second", cleaning_up())),
+        returned: Some(lease("first", Progress::Over).0),
         unfinished_runs: vec![install],
         drivers: vec![driver("board.power", "2"), driver("power", "4")],
         quarantine: Some(quarantine),

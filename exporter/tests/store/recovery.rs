@@ -1,5 +1,7 @@
 //! What one process leaves to the next.
 
+use std::path::Path;
+
 use exporter::lease::machine::journal::Progress;
 use exporter::lease::machine::{EndReason, Prepared};
 use exporter::store::{History, Recovery, RunStatus, Store};
@@ -58,6 +60,24 @@ async fn every_stage_of_a_lease_comes_back_as_it_was() {
     store.commit(vec![wrote("first", Progress::Over)]).await;
     drop(store);
     assert_eq!(open(dir.path()).1.lease, None);
+}
+
+#[tokio::test]
+async fn the_lease_that_was_over_last_is_known_to_be() {
+    let dir = TempDir::new().unwrap();
+    let returned = |dir: &Path| open(dir).1.returned.map(|lease| lease.name);
+    assert_eq!(returned(dir.path()), None);
+    for name in ["second", "first"] {
+        let (store, _) = open(dir.path());
+        store.commit(vec![wrote(name, Progress::Preparing)]).await;
+        store.commit(vec![wrote(name, Progress::Over)]).await;
+        drop(store);
+        assert_eq!(returned(dir.path()).as_deref(), Some(name));
+    }
+    let (store, _) = open(dir.path());
+    store.commit(vec![wrote("third", Progress::Preparing)]).await;
+    drop(store);
+    assert_eq!(returned(dir.path()).as_deref(), Some("first"), "the next has begun");
 }
 
 #[tokio::test]

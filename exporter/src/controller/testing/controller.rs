@@ -82,6 +82,8 @@ struct State {
     /// What was reported; none where it was never, or has been forgotten.
     status: Option<ExporterStatus>,
     lease: Option<(String, String, BTreeMap<String, String>)>,
+    /// A lease that waits, and whose it is.
+    waiting: Option<(String, String)>,
     listeners: BTreeMap<String, mpsc::Sender<ListenResponse>>,
     told: Vec<Reported>,
     /// The next calls that fail, and how.
@@ -98,6 +100,23 @@ struct State {
     dials: u64,
     /// Ends every stream that is open.
     generation: u64,
+}
+
+impl State {
+    /// Whether the exporter can have a lease. One whose status is not known is taken for ready.
+    fn is_free(&self) -> bool {
+        let is_ready = matches!(self.status, None | Some(ExporterStatus::Available));
+        self.is_registered && self.lease.is_none() && is_ready
+    }
+
+    /// Gives the lease that waits to the exporter, if that is free.
+    fn assign(&mut self) {
+        if self.is_free()
+            && let Some((name, client)) = self.waiting.take()
+        {
+            self.lease = Some((name, client, [].into()));
+        }
+    }
 }
 
 impl Fake {
@@ -129,7 +148,12 @@ impl Fake {
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        let result = change(&mut self.state());
+        let result = {
+            let mut state = self.state();
+            let result = change(&mut state);
+            state.assign();
+            result
+        };
         self.changed.send_modify(|version| *version += 1);
         result
     }
@@ -139,18 +163,25 @@ impl Fake {
         self.change(|state| state.lease = Some((name.into(), client.into(), [].into())));
     }
 
-    /// The same, as the scheduler does: only to one that is registered, free and available. Returns
-    /// whether it was.
+    /// The same, as the scheduler does: only to one that is free. Returns whether it was.
     pub(in super::super) fn schedule(&self, name: &str, client: &str) -> bool {
         self.change(|state| {
-            let is_free = state.is_registered
-                && state.lease.is_none()
-                && matches!(state.status, Some(ExporterStatus::Available));
+            let is_free = state.is_free();
             if is_free {
                 state.lease = Some((name.into(), client.into(), [].into()));
             }
             is_free
         })
+    }
+
+    /// A lease that the exporter gets as soon as it is free.
+    pub(in super::super) fn waits(&self, name: &str, client: &str) {
+        self.change(|state| state.waiting = Some((name.into(), client.into())));
+    }
+
+    /// It has not heard of the exporter for so long that it takes it for dead.
+    pub(in super::super) fn gives_it_up(&self) {
+        self.change(|state| state.status = Some(ExporterStatus::Offline));
     }
 
     /// Ends the lease.

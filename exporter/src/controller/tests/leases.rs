@@ -210,7 +210,14 @@ async fn an_exporter_that_is_told_to_stop_in_a_lease_leaves_in_good_order() {
     let client = world.leased("one", "alice").await;
     let before = world.fake.told().len();
     world.shutdown.drain.cancel();
-    assert_eq!(world.stopped().await, 0);
+    // As `jmp` does, it asks until it hears that the lease is over.
+    let hears = async {
+        while client.status().await.unwrap() != Shown::Available {
+            sleep(Duration::from_millis(300)).await;
+        }
+    };
+    let ((), code) = tokio::join!(hears, world.stopped());
+    assert_eq!(code, 0);
     drop(client);
     assert_eq!(world.done(), ["before one alice", "after one alice"]);
     let told = told(&world, before);
@@ -253,6 +260,30 @@ async fn an_exporter_that_is_told_twice_goes_at_once() {
     assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
     assert!(!world.done().contains(&"ended".to_owned()));
     assert!(!world.fake.told().contains(&Reported::Unregistered), "there is no time for that");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_given_back_to_a_controller_that_is_back_in_time() {
+    let mut world = World::with(HOOKS).await;
+    drop(world.leased("one", "alice").await);
+    world.fake.net.has("controller", Fault::Refused);
+    world.shutdown.drain.cancel();
+    let fake = world.fake.clone();
+    let comes_back = async {
+        world.bench_is(Status::Offline).await;
+        sleep(FAREWELL / 2).await;
+        fake.net.has("controller", Fault::None);
+        std::future::pending::<()>().await;
+    };
+    let gone = async {
+        fake.until(|fake| fake.told().contains(&Reported::Unregistered)).await;
+    };
+    tokio::select! {
+        () = comes_back => {}
+        () = gone => {}
+    }
+    assert_eq!(world.stopped().await, 0);
+    assert_eq!(world.fake.held(), None);
 }
 
 #[tokio::test(start_paused = true)]

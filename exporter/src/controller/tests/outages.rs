@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tonic::Code;
 
 use super::super::testing::{Client, Fault, Reported, Rpc};
@@ -29,7 +29,9 @@ async fn a_lease_goes_on_while_the_controller_is_gone() {
         world.fake.restart();
         world.fake.net.has("controller", Fault::None);
         world.fake.shows(Shown::LeaseReady).await;
-        let told = world.fake.told().split_off(before);
+        let mut told = world.fake.told().split_off(before);
+        // It is told before it says who has the bench, and after.
+        told.dedup();
         assert_eq!(told, [Reported::Registered(2), Reported::Status(Shown::LeaseReady)]);
         assert_eq!(world.done(), ["before one alice"]);
         Client::connect(&world.fake, "one").await.unwrap().call().await.unwrap();
@@ -103,6 +105,81 @@ async fn a_lease_that_ends_while_nobody_can_be_told_is_given_back_later() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lease_that_was_over_is_not_begun_again_after_a_restart() {
+    let world = World::that_remembers(HOOKS).await;
+    let client = world.leased("one", "alice").await;
+    world.fake.net.has("controller", Fault::Refused);
+    client.end_session().await.unwrap();
+    world.bench_is(crate::lease::status::Status::Available).await;
+    let world = world.crash().await;
+    assert_eq!(world.fake.held().as_deref(), Some("one"), "nobody could be told");
+    world.fake.net.has("controller", Fault::None);
+    world.fake.until(|fake| fake.held().is_none()).await;
+    world.fake.shows(Shown::Available).await;
+    assert_eq!(world.done(), ["before one alice", "after one alice"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_waits_is_not_given_to_a_bench_that_is_out_of_service() {
+    let hooks = "
+  beforeLease: {script: 'false', onFailure: quarantine, timeout: 3600}
+";
+    let world = World::with(hooks).await;
+    world.fake.lease("one", "alice");
+    world.fake.shows(Shown::BeforeLeaseHookFailed).await;
+    world.fake.until(|fake| fake.held().is_none()).await;
+    for _ in 0..10 {
+        world.fake.net.has("controller", Fault::Refused);
+        sleep(TEN_MINUTES).await;
+        world.fake.gives_it_up();
+        world.fake.waits("two", "bob");
+        world.fake.net.has("controller", Fault::None);
+        world.fake.shows(Shown::BeforeLeaseHookFailed).await;
+        sleep(TEN_MINUTES).await;
+        assert_eq!(world.fake.held(), None);
+    }
+    assert!(!world.fake.told().contains(&Reported::Released("two".into())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_controller_that_is_back_is_found_before_it_gives_the_exporter_up() {
+    let world = World::with("").await;
+    // Its answer may still be on the way.
+    sleep(Duration::from_secs(1)).await;
+    world.fake.net.has("controller", Fault::Refused);
+    sleep(TEN_MINUTES).await;
+    world.fake.restart();
+    let is_back = Instant::now();
+    world.fake.net.has("controller", Fault::None);
+    // In its first seconds it refuses everybody.
+    world.fake.fail(Rpc::Register, [Code::Unknown; 3]);
+    world.fake.shows(Shown::Available).await;
+    assert!(is_back.elapsed() < Duration::from_secs(20), "{:?}", is_back.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_shown_for_as_long_as_it_lasts() {
+    let world = World::with("").await;
+    let _client = world.leased("one", "alice").await;
+    let shown = |what: &str| {
+        let lines = world.bench.activity.lines();
+        lines.iter().any(|line| line.contains(what))
+    };
+    let is_out = || shown("no controller") || shown("no word of who dials");
+    // Controllers end their streams now and then.
+    world.fake.restart();
+    sleep(Duration::from_millis(500)).await;
+    assert!(!shown("no controller"), "{:?}", world.bench.activity.lines());
+    world.fake.net.has("controller", Fault::Refused);
+    world.fake.restart();
+    sleep(TEN_MINUTES).await;
+    assert!(is_out());
+    world.fake.net.has("controller", Fault::None);
+    sleep(Duration::from_secs(15)).await;
+    assert!(!is_out(), "{:?}", world.bench.activity.lines());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_router_that_is_gone_costs_connections_and_nothing_else() {
     let world = World::with(HOOKS).await;
     let client = world.leased("one", "alice").await;
@@ -148,8 +225,10 @@ async fn a_new_token_counts_when_the_file_is_read_again_and_the_lease_goes_on() 
     let file = world.path("bench.yaml");
     let yaml = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, yaml.replace("exporter-token", "second-token")).unwrap();
+    let before = world.fake.told().len();
     world.shutdown.hang_up();
     world.fake.shows(Shown::LeaseReady).await;
+    assert_eq!(world.fake.told()[before], Reported::Registered(2), "first of all");
     client.call().await.unwrap();
     assert_eq!(world.done(), ["before one alice"]);
 }

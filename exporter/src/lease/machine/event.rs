@@ -144,6 +144,8 @@ pub enum Task {
 pub enum Fate {
     /// A client had the bench.
     Served,
+    /// The same, and there won't be another lease.
+    Last,
     /// The bench could not be made ready.
     Failed,
 }

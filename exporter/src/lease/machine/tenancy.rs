@@ -215,7 +215,10 @@ impl Machine {
             | EndReason::Expired
             | EndReason::Disconnected
             | EndReason::Withdrawn
-            | EndReason::ExporterStopping => Fate::Served,
+            | EndReason::ExporterStopping => match rest.then {
+                Then::Available(_) if !self.plan.exit_on_lease_end => Fate::Served,
+                Then::Available(_) | Then::Go(..) | Then::Gone(_) => Fate::Last,
+            },
         };
         let release = Effect::ReleaseLease(self.epoch, lease.clone(), fate);
         (State::Releasing(lease, rest), vec![release])
