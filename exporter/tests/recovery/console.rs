@@ -127,7 +127,9 @@ async fn a_hook_borrows_the_console_and_gives_it_back() {
     assert!(log.contains(" -- lent to another program --\n"), "{log}");
 
     // Whoever is killed gives it back, too.
-    let mut borrower = exporter.j(&["serial", "borrow", "--", "sleep", "1000"]).spawn().unwrap();
+    // It ends with its input, also where its borrower can't end it any more.
+    let mut borrow = exporter.j(&["serial", "borrow", "--", "cat"]);
+    let mut borrower = borrow.stdin(Stdio::piped()).spawn().unwrap();
     while log_of(&exporter).matches("lent to").count() < 3 {
         sleep(POLL).await;
     }
