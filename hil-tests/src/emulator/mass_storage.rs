@@ -4,7 +4,7 @@
 //! card comes and goes with a mux.
 
 use super::device::{Descriptors, Model, Setup};
-use super::scsi::{Command, Slot, moves_data};
+use super::scsi::{Command, Slot, is_write};
 
 /// One interface of the class, with a bulk endpoint for each direction.
 const CONFIGURATION: &[u8] = &[
@@ -181,14 +181,13 @@ impl MassStorage {
         }
     }
 
-    /// A card may not be moved while data flow.
+    /// A card may not be moved while it is written. To be read harms none, and a kernel that has just
+    /// found a disk does so in its own time.
     fn tell_card(&self) {
-        let moves = match &self.phase {
-            Phase::Taking { command, .. } | Phase::Giving { command, .. } => {
-                moves_data(&command.command)
-            }
-            Phase::Command | Phase::Status { .. } => false,
+        let writes = match &self.phase {
+            Phase::Taking { command, .. } => is_write(&command.command),
+            Phase::Giving { .. } | Phase::Command | Phase::Status { .. } => false,
         };
-        self.slot.card().is_busy(moves);
+        self.slot.card().is_written(writes);
     }
 }

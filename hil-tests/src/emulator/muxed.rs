@@ -40,8 +40,8 @@ pub(crate) struct MuxedCard {
     side: watch::Sender<Side>,
     /// The mux takes commands, and does not move.
     is_stuck: AtomicBool,
-    /// Data are on their way between the host and the card.
-    is_busy: AtomicBool,
+    /// Data are on their way from the host to the card.
+    is_written: AtomicBool,
     /// What was done to it that a card may not survive.
     abuse: Mutex<Vec<String>>,
 }
@@ -64,7 +64,7 @@ impl MuxedCard {
             is_broken: AtomicBool::default(),
             side,
             is_stuck: AtomicBool::default(),
-            is_busy: AtomicBool::default(),
+            is_written: AtomicBool::default(),
             abuse: Mutex::default(),
         })
     }
@@ -110,8 +110,8 @@ impl MuxedCard {
             return;
         }
         let moved = self.side.send_if_modified(|now| std::mem::replace(now, side) != side);
-        if moved && self.is_busy.load(Ordering::Relaxed) {
-            self.abused(format!("it was moved to {side:?} in the middle of a transfer"));
+        if moved && self.is_written.load(Ordering::Relaxed) {
+            self.abused(format!("it was moved to {side:?} while it was written"));
         }
     }
 
@@ -120,9 +120,9 @@ impl MuxedCard {
         self.is_stuck.store(stuck, Ordering::Relaxed);
     }
 
-    /// Data begin to flow between the host and the card, or end.
-    pub(crate) fn is_busy(&self, busy: bool) {
-        self.is_busy.store(busy, Ordering::Relaxed);
+    /// Data begin to flow from the host to the card, or end.
+    pub(crate) fn is_written(&self, written: bool) {
+        self.is_written.store(written, Ordering::Relaxed);
     }
 
     /// Something happened that a card may not survive.

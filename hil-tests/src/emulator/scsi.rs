@@ -152,9 +152,9 @@ impl Slot {
     }
 }
 
-/// Whether a command moves what is on the card.
-pub(crate) const fn moves_data(command: &Command) -> bool {
-    matches!(command[0], READ_10 | WRITE_10)
+/// Whether a command changes what is on the card.
+pub(crate) const fn is_write(command: &Command) -> bool {
+    matches!(command[0], WRITE_10)
 }
 
 const TEST_UNIT_READY: u8 = 0x00;
