@@ -1,7 +1,7 @@
 //! From a command to a process that leads a session of its own in its own terminal.
 //!
-//! Not `portable-pty`'s way to spawn: it can't change the user, and it closes the descriptor on
-//! which a failed `exec` would be reported.
+//! `portable-pty`'s way to spawn can't change the user, and closes the descriptor on which a failed
+//! `exec` would be reported.
 
 use std::fs::OpenOptions;
 use std::io;
