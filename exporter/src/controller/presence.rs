@@ -22,10 +22,8 @@ pub(super) async fn keep(link: &Link, contact: &Contact) -> Infallible {
             Ok(()) => "it has ended the status stream".to_owned(),
             Err(status) => reason(&status),
         };
-        let mut was_there = false;
-        link.presence.send_modify(|presence| {
-            was_there = std::mem::take(&mut presence.is_there);
-        });
+        let was_there = link.presence.borrow().is_there;
+        link.presence.send_modify(|presence| presence.is_there = false);
         // Controllers end their streams now and then, and that is no reason to alarm anybody.
         if was_there {
             tracing::info!("the controller is not heard any more: {lost}; connecting anew");

@@ -26,12 +26,16 @@ pub(crate) trait Model: fmt::Debug + Send + 'static {
         false
     }
 
-    /// Takes what was sent to an endpoint. None is a stall.
-    fn output(&mut self, data: &[u8]) -> Option<()>;
+    /// Takes what was sent to an endpoint. None is a stall, as of one that has none for that.
+    fn output(&mut self, _data: &[u8]) -> Option<()> {
+        None
+    }
 
     /// Gives what it has for whoever reads from its endpoint, at most `length` bytes. None: nothing
     /// now.
-    fn input(&mut self, length: usize) -> Option<Vec<u8>>;
+    fn input(&mut self, _length: usize) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 /// How a device answers.

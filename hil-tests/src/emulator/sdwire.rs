@@ -69,8 +69,4 @@ impl Model for SdWire {
     fn output(&mut self, _: &[u8]) -> Option<()> {
         Some(())
     }
-
-    fn input(&mut self, _: usize) -> Option<Vec<u8>> {
-        None
-    }
 }

@@ -63,13 +63,4 @@ impl Model for UsbRelay {
             _ => None,
         }
     }
-
-    fn output(&mut self, _: &[u8]) -> Option<()> {
-        None
-    }
-
-    /// Nothing ever changes by itself.
-    fn input(&mut self, _: usize) -> Option<Vec<u8>> {
-        None
-    }
 }

@@ -66,13 +66,4 @@ impl Model for EnerGenie {
             _ => None,
         }
     }
-
-    fn output(&mut self, _: &[u8]) -> Option<()> {
-        None
-    }
-
-    /// Nothing ever changes by itself.
-    fn input(&mut self, _: usize) -> Option<Vec<u8>> {
-        None
-    }
 }
