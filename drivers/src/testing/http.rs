@@ -1,9 +1,9 @@
 //! A web server in place of a device.
 
-use std::sync::Arc;
-
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use axum::Router;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 /// A server that answers as long as it lives.
@@ -38,22 +38,34 @@ impl From<(u16, String)> for Answer {
     }
 }
 
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap();
+        let headers = self.headers.iter().map(|line| line.split_once(": ").unwrap());
+        let headers = headers.map(|(name, value)| {
+            (HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap())
+        });
+        (status, HeaderMap::from_iter(headers), self.text).into_response()
+    }
+}
+
 impl Server {
     /// Starts a server, which answers with a status and a text at least.
     pub(crate) async fn start<A: Into<Answer>>(
-        answer: impl Fn(&Request) -> A + Send + Sync + 'static,
+        answer: impl Fn(&Request) -> A + Clone + Send + Sync + 'static,
     ) -> Self {
-        let answer = move |request: &Request| answer(request).into();
+        let page = async move |method: Method, uri: Uri, headers: HeaderMap, body: String| {
+            let lines = headers.iter().map(|(name, value)| (name, value.to_str().unwrap()));
+            let headers = lines.map(|(name, value)| format!("{name}: {value}")).collect();
+            let (method, target) = (method.to_string(), uri.to_string());
+            let answer: Answer = answer(&Request { method, target, headers, body }).into();
+            answer
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = listener.local_addr().unwrap().to_string();
-        let answer = Arc::new(answer);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((connection, _)) = listener.accept().await {
-                let answer = Arc::clone(&answer);
-                connections.spawn(async move { serve(connection, &*answer).await });
-            }
+            axum::serve(listener, Router::new().fallback(page)).await.unwrap();
         });
         Self { host, _tasks: tasks }
     }
@@ -62,34 +74,4 @@ impl Server {
     pub(crate) fn host(&self) -> &str {
         &self.host
     }
-}
-
-async fn serve(connection: TcpStream, answer: &(dyn Fn(&Request) -> Answer + Sync)) {
-    let mut connection = BufReader::new(connection);
-    let mut lines = Vec::new();
-    loop {
-        let mut line = String::new();
-        // A client may leave at any time.
-        if !matches!(connection.read_line(&mut line).await, Ok(1..)) {
-            return;
-        }
-        match line.trim_end() {
-            "" => break,
-            line => lines.push(line.to_owned()),
-        }
-    }
-    let first = lines.remove(0);
-    let mut words = first.split(' ').map(str::to_owned);
-    let (method, target) = (words.next().unwrap(), words.next().unwrap());
-    let length = lines.iter().find_map(|line| line.strip_prefix("content-length: "));
-    let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
-    connection.read_exact(&mut body).await.unwrap();
-    let body = String::from_utf8(body).unwrap();
-    let Answer { status, mut headers, text } =
-        answer(&Request { method, target, headers: lines, body });
-    headers.push(format!("content-length: {}", text.len()));
-    headers.push("connection: close".to_owned());
-    let head = format!("HTTP/1.1 {status} x\r\n{}\r\n\r\n", headers.join("\r\n"));
-    // The client may have seen enough.
-    connection.write_all(format!("{head}{text}").as_bytes()).await.ok();
 }

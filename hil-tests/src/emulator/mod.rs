@@ -33,7 +33,6 @@ mod tasmota;
 mod usb_relay;
 mod usbdevfs;
 mod usbip;
-mod web;
 mod wire;
 mod ykush;
 

@@ -7,31 +7,31 @@
 use std::net::SocketAddr;
 
 use anyhow::Result;
+use axum::extract::Query;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::IntoResponse as _;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::web::{Answer, Request, serve};
+use crate::peers::web::serve;
 
 /// Starts one of the second generation; returns where it is. `relay` is whether it is on.
 pub(crate) async fn shelly(
     tasks: &mut JoinSet<()>,
     relay: watch::Sender<bool>,
 ) -> Result<SocketAddr> {
-    let answer = move |request: &Request| match (&*request.method, &*request.target) {
-        ("GET", "/shelly") => {
-            Answer::json(200, &json!({"id": "shellyplug-1", "gen": 2, "auth_en": false}))
-        }
-        ("POST", "/rpc") => Answer::json(200, &call(&request.body, &relay)),
-        _ => Answer::json(404, &json!({"code": 404, "message": "No handler"})),
-    };
-    serve(tasks, answer).await
+    let about = Json(json!({"id": "shellyplug-1", "gen": 2, "auth_en": false}));
+    let calls = async move |Json(request): Json<Value>| Json(call(&request, &relay));
+    let no_page = (StatusCode::NOT_FOUND, Json(json!({"code": 404, "message": "No handler"})));
+    let pages = Router::new().route("/shelly", get(about)).route("/rpc", post(calls));
+    serve(tasks, pages.fallback(async || no_page)).await
 }
 
-fn call(body: &[u8], relay: &watch::Sender<bool>) -> Value {
-    let Ok(request) = serde_json::from_slice::<Value>(body) else {
-        return json!({"error": {"code": -32700, "message": "no JSON"}});
-    };
+fn call(request: &Value, relay: &watch::Sender<bool>) -> Value {
     let id = &request["id"];
     let params = &request["params"];
     if params["id"] != 0 {
@@ -58,17 +58,28 @@ pub(crate) async fn first_shelly(
 ) -> Result<SocketAddr> {
     /// Of `admin:secret`, in Base64.
     const LOGIN: &str = "Basic YWRtaW46c2VjcmV0";
-    let answer = move |request: &Request| {
-        if request.header("authorization") != Some(LOGIN) {
-            return Answer::page(401, "401 Unauthorized");
+    let page = async move |headers: HeaderMap, Query(asked): Query<Asked>| {
+        if headers.get(header::AUTHORIZATION).is_none_or(|login| login != LOGIN) {
+            return (StatusCode::UNAUTHORIZED, "401 Unauthorized").into_response();
         }
-        match (&*request.method, &*request.target) {
-            ("GET", "/relay/0?turn=on") => relay.send_replace(true),
-            ("GET", "/relay/0?turn=off") => relay.send_replace(false),
-            ("GET", "/relay/0") => *relay.borrow(),
-            _ => return Answer::page(404, "Not Found"),
-        };
-        Answer::json(200, &json!({"ison": *relay.borrow(), "has_timer": false, "source": "http"}))
+        if let Some(turn) = asked.turn {
+            relay.send_replace(turn == Turn::On);
+        }
+        let on = *relay.borrow();
+        Json(json!({"ison": on, "has_timer": false, "source": "http"})).into_response()
     };
-    serve(tasks, answer).await
+    serve(tasks, Router::new().route("/relay/0", get(page))).await
+}
+
+/// What the page of a relay can be asked for.
+#[derive(Debug, Deserialize)]
+struct Asked {
+    turn: Option<Turn>,
+}
+
+#[derive(Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Turn {
+    On,
+    Off,
 }

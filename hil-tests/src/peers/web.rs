@@ -1,12 +1,33 @@
-//! A web server with images to flash: enough of HTTP/1.1 to answer GET requests, one a connection.
+//! Web servers: those of small devices, and of whoever keeps images to flash.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use axum::Router;
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::middleware::map_response;
+use axum::response::{IntoResponse as _, Response};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+
+/// Starts a web server, with one request a connection, as small devices have it; returns where it is.
+pub(crate) async fn serve(tasks: &mut JoinSet<()>, pages: Router) -> Result<SocketAddr> {
+    serve_on(0, tasks, pages).await
+}
+
+async fn serve_on(port: u16, tasks: &mut JoinSet<()>, pages: Router) -> Result<SocketAddr> {
+    let listener =
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.context("binding a web server")?;
+    let address = listener.local_addr()?;
+    let close = async |response: Response| ([(header::CONNECTION, "close")], response);
+    let pages = pages.layer(map_response(close));
+    tasks.spawn(async move {
+        // It never ends by itself.
+        axum::serve(listener, pages).await.ok();
+    });
+    Ok(address)
+}
 
 /// What is under a path.
 #[derive(Clone, Debug)]
@@ -17,7 +38,7 @@ pub(crate) enum Page {
     Redirect(String),
 }
 
-/// A running web server.
+/// A running web server with images to flash.
 #[derive(Debug)]
 pub(crate) struct Web {
     address: SocketAddr,
@@ -33,18 +54,14 @@ impl Web {
 
     /// The same on a port that the pages already name.
     pub(crate) async fn serve_on(port: u16, pages: Vec<(&'static str, Page)>) -> Result<Self> {
-        let listener =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.context("binding a web server")?;
-        let address = listener.local_addr()?;
         let requests = Arc::<Mutex<Vec<String>>>::default();
         let (pages, seen) = (Arc::new(pages), Arc::clone(&requests));
+        let answer = async move |uri: Uri, headers: HeaderMap| {
+            seen.lock().unwrap_or_else(PoisonError::into_inner).push(head(&uri, &headers));
+            page(&pages, uri.path())
+        };
         let mut server = JoinSet::new();
-        server.spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((connection, _)) = listener.accept().await {
-                connections.spawn(answer(connection, Arc::clone(&pages), Arc::clone(&seen)));
-            }
-        });
+        let address = serve_on(port, &mut server, Router::new().fallback(answer)).await?;
         Ok(Self { address, requests, _server: server })
     }
 
@@ -59,30 +76,19 @@ impl Web {
     }
 }
 
-async fn answer(
-    mut connection: TcpStream,
-    pages: Arc<Vec<(&'static str, Page)>>,
-    seen: Arc<Mutex<Vec<String>>>,
-) {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        match connection.read_u8().await {
-            Ok(byte) => head.push(byte),
-            Err(_) => return,
+fn head(uri: &Uri, headers: &HeaderMap) -> String {
+    let lines =
+        headers.iter().map(|(name, value)| (name, String::from_utf8_lossy(value.as_bytes())));
+    let lines: String = lines.map(|(name, value)| format!("{name}: {value}\n")).collect();
+    format!("{uri}\n{lines}")
+}
+
+fn page(pages: &[(&'static str, Page)], path: &str) -> Response {
+    match pages.iter().find(|(known, _)| *known == path) {
+        Some((_, Page::File(content))) => content.clone().into_response(),
+        Some((_, Page::Redirect(location))) => {
+            (StatusCode::FOUND, [(header::LOCATION, location)]).into_response()
         }
+        None => StatusCode::NOT_FOUND.into_response(),
     }
-    let head = String::from_utf8_lossy(&head).into_owned();
-    let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
-    seen.lock().unwrap_or_else(PoisonError::into_inner).push(head);
-    let page = pages.iter().find(|(known, _)| *known == path).map(|(_, page)| page);
-    let (status, body) = match page {
-        Some(Page::File(content)) => ("200 OK".to_owned(), content.as_slice()),
-        Some(Page::Redirect(location)) => (format!("302 Found\r\nLocation: {location}"), &b""[..]),
-        None => ("404 Not Found".to_owned(), &b""[..]),
-    };
-    let head =
-        format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-    // A client that hangs up early is the case's business.
-    connection.write_all(head.as_bytes()).await.ok();
-    connection.write_all(body).await.ok();
 }
