@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 
+use crate::emulator::YkushBoard;
+
 /// A bench.
 #[derive(Clone, Debug)]
 pub(crate) struct Description {
@@ -155,8 +157,8 @@ impl Holder {
 pub(crate) enum Switch {
     /// A port of the YKUSH that is the bench's hub.
     Hub { port: usize },
-    /// An output of a YKUSH3; the fourth is the one of 5 volts.
-    Ykush3 { serial: String, output: usize },
+    /// An output of another board of Yepkit's; the fourth of a YKUSH3 is the one of 5 volts.
+    Yepkit { board: YkushBoard, serial: String, output: usize },
     /// A port of a hub that switches each by itself.
     UsbHub { serial: String, port: u8 },
     /// The same of a hub of USB 3, which is two in one case.
@@ -185,6 +187,8 @@ pub(crate) enum Switch {
     TasmotaWithWeb,
     /// A power distribution unit, by SNMP.
     Pdu,
+    /// What a program of the host switches.
+    Program,
 }
 
 /// A board that boots from the card.

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::description::{Ability, Description, Devices, FarEnd, Place, Switch};
 use super::devices::{Card, Console, Host, Hub, Outlet};
 use crate::bench::Bench;
-use crate::emulator::{Board, Device, FIRMWARE_AT, Ftdi, firmware};
+use crate::emulator::{Board, Device, FIRMWARE_AT, Ftdi, YkushBoard, firmware};
 use crate::prepared::{Prepared, cache};
 use crate::process::Ended;
 use crate::subject::{Exporter, Start, Subject};
@@ -217,10 +217,10 @@ impl Rig {
     /// The serial numbers of what is emulated on USB, and the drivers for it.
     pub(crate) fn plugged_in(&self) -> Vec<(&str, &'static str)> {
         let Devices { hub, cards, switches, .. } = &self.description.content.devices;
-        let hub = hub.iter().map(|hub| (&*hub.serial, "jumpstarter_driver_yepkit.driver.Ykush"));
+        let hub = hub.iter().map(|hub| (&*hub.serial, YkushBoard::Ykush.driver()));
         let cards = cards.values().filter_map(|card| Some((&*card.serial, card.holder.driver()?)));
         let switches = switches.values().filter_map(|switch| match switch {
-            Switch::Ykush3 { serial, .. } => Some((&**serial, "hilt.power.Ykush3")),
+            Switch::Yepkit { board, serial, .. } => Some((&**serial, board.driver())),
             Switch::UsbHub { serial, .. } | Switch::Usb3Hub { serial, .. } => {
                 Some((&**serial, "hilt.power.UsbHub"))
             }
@@ -236,7 +236,8 @@ impl Rig {
             | Switch::FirstShelly
             | Switch::Tasmota
             | Switch::TasmotaWithWeb
-            | Switch::Pdu => None,
+            | Switch::Pdu
+            | Switch::Program => None,
         });
         hub.chain(cards).chain(switches).collect()
     }

@@ -8,7 +8,7 @@
 //!                └─► muxed: the card, and who has it ──► Board: a Banana Pi that may boot from it
 //!
 //! shelly, tasmota, energenie, pdu ──► Wire: the network, which can garble what they say
-//! lcus: relays on a serial line, and on USB
+//! lcus: relays on a serial line, and on USB   program: what a script switches
 //! gadget: a reader by the kernel itself   disk: cards without one, and worn ones   gpio: lines
 //! ```
 
@@ -26,6 +26,7 @@ mod lcus;
 mod mass_storage;
 mod muxed;
 mod pdu;
+mod program;
 mod scsi;
 mod sdwire;
 mod shelly;
@@ -50,6 +51,7 @@ pub(crate) use self::lcus::{HidRelays, SerialRelays};
 pub(crate) use self::mass_storage::MassStorage;
 pub(crate) use self::muxed::{Defect, MuxedCard, Side};
 pub(crate) use self::pdu::pdu;
+pub(crate) use self::program::Program;
 pub(crate) use self::scsi::Slot;
 pub(crate) use self::sdwire::SdWire;
 pub(crate) use self::shelly::{first_shelly, shelly};

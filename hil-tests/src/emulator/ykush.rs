@@ -1,11 +1,12 @@
-//! A YKUSH or YKUSH3: three ports that are switched by reports of 64 bytes; on a YKUSH3 an output of
-//! 5 volts, too.
+//! Yepkit's boards: three ports that are switched by reports of 64 bytes; on a YKUSH3 an output of
+//! 5 volts, too, and on a YKUSH XS one port only.
 //!
 //! The protocol is that of Yepkit's own tool (Yepkit/ykush): the first byte of a report is the
 //! command, and the answer begins with 1.
 
 use std::collections::VecDeque;
 
+use serde::Deserialize;
 use tokio::sync::watch;
 
 use super::device::{Descriptors, Model, Setup};
@@ -25,23 +26,39 @@ const CONFIGURATION: &[u8] = &[
 pub(crate) type Ports = [bool; 4];
 
 /// Which board it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Board {
     Ykush,
+    Ykush2,
     Ykush3,
+    YkushXs,
 }
 
 impl Board {
     const fn product(self) -> (&'static str, u16) {
         match self {
             Self::Ykush => ("YKUSH", 0xf2f7),
+            Self::Ykush2 => ("YKUSH2", 0xefed),
             Self::Ykush3 => ("YKUSH3", 0xf11b),
+            Self::YkushXs => ("YKUSHXS", 0xf0cd),
+        }
+    }
+
+    /// The driver for it.
+    pub(crate) const fn driver(self) -> &'static str {
+        match self {
+            Self::Ykush => "jumpstarter_driver_yepkit.driver.Ykush",
+            Self::Ykush2 => "hilt.power.Ykush2",
+            Self::Ykush3 => "hilt.power.Ykush3",
+            Self::YkushXs => "hilt.power.YkushXs",
         }
     }
 
     const fn outputs(self) -> u8 {
         match self {
-            Self::Ykush => 3,
+            Self::YkushXs => 1,
+            Self::Ykush | Self::Ykush2 => 3,
             Self::Ykush3 => 4,
         }
     }
@@ -82,7 +99,7 @@ impl Ykush {
     fn obey(&self, command: u8) -> Vec<u8> {
         let (verb, which) = (command >> 4, command & 15);
         let selected = match which {
-            10 => 0..3,
+            10 if self.board != Board::YkushXs => 0..3,
             _ if (1..=self.board.outputs()).contains(&which) => {
                 usize::from(which) - 1..usize::from(which)
             }

@@ -10,8 +10,8 @@ use tokio::task::JoinSet;
 use super::host::{Host, OnUsb};
 use crate::benches::description::Switch;
 use crate::emulator::{
-    Chip, Device, EnerGenie, HidRelays, Hub, Model, Mood, SerialRelays, UsbRelay, Wire, Ykush,
-    YkushBoard, energenie, first_shelly, pdu, shelly, tasmota, tasmota_with_web,
+    Chip, Device, EnerGenie, HidRelays, Hub, Model, Mood, Program, SerialRelays, UsbRelay, Wire,
+    Ykush, YkushBoard, energenie, first_shelly, pdu, shelly, tasmota, tasmota_with_web,
 };
 
 /// A switch.
@@ -52,8 +52,14 @@ impl Outlet {
             Switch::Hub { port } => {
                 Ok(ykush.with_context(|| format!("{name}: the bench has no hub"))?.outlet(*port))
             }
-            Switch::Ykush3 { serial, output } => {
-                let board = OnUsb::new(host, 2, Ykush::new(YkushBoard::Ykush3, serial))?;
+            Switch::Yepkit { board, serial, output } => {
+                let port = match board {
+                    YkushBoard::Ykush => anyhow::bail!("{name}: `is: hub` stands for a YKUSH"),
+                    YkushBoard::Ykush2 => 11,
+                    YkushBoard::Ykush3 => 2,
+                    YkushBoard::YkushXs => 12,
+                };
+                let board = OnUsb::new(host, port, Ykush::new(*board, serial))?;
                 board.is_there().await?;
                 let mut outlet = ports(&board.device, *output);
                 outlet._player = Box::new(board);
@@ -83,6 +89,7 @@ impl Outlet {
                 Ok(Self::of_dutlink(power))
             }
             Switch::SerialRelays => Self::on_serial_line(),
+            Switch::Program => Self::by_program(),
             Switch::Gpio => Self::on_gpio(name),
             Switch::Energenie
             | Switch::Shelly
@@ -169,6 +176,18 @@ impl Outlet {
         })
     }
 
+    fn by_program() -> Result<Self> {
+        let program = Arc::new(Program::new()?);
+        let (seen, spoilt) = (Arc::clone(&program), Arc::clone(&program));
+        Ok(Self {
+            place: program.path().display().to_string(),
+            is_on: Box::new(move || seen.is_on()),
+            answer: Box::new(move |mood| spoilt.answer(mood)),
+            telling: ALL,
+            _player: Box::new(program),
+        })
+    }
+
     async fn on_network(switch: &Switch) -> Result<Self> {
         let (relay, seen) = watch::channel(false);
         let mut tasks = JoinSet::new();
@@ -180,7 +199,7 @@ impl Outlet {
             Switch::TasmotaWithWeb => Wire::tcp(tasmota_with_web(&mut tasks, relay).await?).await?,
             Switch::Pdu => Wire::udp(pdu(&mut tasks, relay).await?).await?,
             Switch::Hub { .. }
-            | Switch::Ykush3 { .. }
+            | Switch::Yepkit { .. }
             | Switch::UsbHub { .. }
             | Switch::Usb3Hub { .. }
             | Switch::UsbRelay
@@ -188,7 +207,8 @@ impl Outlet {
             | Switch::SerialRelays
             | Switch::EnergenieUsb
             | Switch::Dutlink
-            | Switch::Gpio => anyhow::bail!("{switch:?} is not on the network"),
+            | Switch::Gpio
+            | Switch::Program => anyhow::bail!("{switch:?} is not on the network"),
         };
         let wire = Arc::new(wire);
         let spoilt = Arc::clone(&wire);
