@@ -1,17 +1,23 @@
 //! The one connection to the exporter.
 
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::net::UnixStream;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Uri};
 use tonic::{Request, Response, Status, Streaming};
+use tower::service_fn;
 
 use super::environment::{Environment, Host, Passphrase, Security};
 use super::error::{Error, Result};
 use crate::wire::exporter_service_client::ExporterServiceClient;
+use crate::wire::room::make_room;
 use crate::wire::router_service_client::RouterServiceClient;
 use crate::wire::value::{from_wire, to_wire};
 use crate::wire::{
@@ -127,7 +133,8 @@ impl Interceptor for Authentication {
 /// The error is the reason, for people.
 async fn connect(host: &Host) -> Result<Channel, String> {
     let endpoint = match host {
-        Host::Unix(path) => Endpoint::from_shared(format!("unix://{}", path.display())),
+        // The name is for form's sake.
+        Host::Unix(_) => Ok(Endpoint::from_static("http://localhost")),
         Host::Tcp { address, security: Security::Plaintext } => {
             Endpoint::from_shared(format!("http://{address}")).map(keep_alive)
         }
@@ -150,7 +157,20 @@ async fn connect(host: &Host) -> Result<Channel, String> {
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(FRAME);
-    endpoint.connect().await.map_err(|error| root_cause(&error))
+    let connected = match host {
+        Host::Unix(path) => {
+            let path = path.clone();
+            endpoint.connect_with_connector(service_fn(move |_: Uri| unix(path.clone()))).await
+        }
+        Host::Tcp { .. } => endpoint.connect().await,
+    };
+    connected.map_err(|error| root_cause(&error))
+}
+
+async fn unix(path: PathBuf) -> io::Result<TokioIo<UnixStream>> {
+    let stream = UnixStream::connect(path).await?;
+    make_room(&stream);
+    Ok(TokioIo::new(stream))
 }
 
 /// As the reference does on TCP: a long silence during a flash must not look dead to a NAT on the

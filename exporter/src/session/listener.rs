@@ -27,6 +27,7 @@ use super::peer::Peer;
 use super::service::Service;
 use crate::secret::Secret;
 use crate::wire::exporter_service_server::ExporterServiceServer;
+use crate::wire::room::make_room;
 use crate::wire::router_service_server::RouterServiceServer;
 
 /// How long a client may take for its TLS handshake.
@@ -47,8 +48,8 @@ const KEEPALIVE_ANSWER: Duration = Duration::from_secs(40);
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 
-/// How long a frame of a client may be: a chunk of an image in one piece, not in 16.
-const LONGEST_FRAME: u32 = 256 * 1024;
+/// How long a frame of a client may be: a chunk of an image with what is around it in one piece, not in 17.
+const LONGEST_FRAME: u32 = 257 * 1024;
 
 /// Where connections come in.
 #[expect(missing_debug_implementations, reason = "a TLS acceptor has none")]
@@ -175,6 +176,7 @@ impl Door {
     async fn unix(&self, stream: UnixStream, guests: &Guests) {
         match stream.peer_cred().map(|peer| Uid::from_raw(peer.uid())) {
             Ok(peer) if peer == geteuid() || peer.is_root() || guests.include(peer) => {
+                make_room(&stream);
                 self.admit(stream, endless()).await;
             }
             Ok(peer) => tracing::warn!("user {peer} was refused at a private socket"),

@@ -1,5 +1,6 @@
 //! The wire: the generated messages and services, and values in them.
 
+pub(crate) mod room;
 pub mod value;
 
 pub use self::generated::client::v1 as client;
