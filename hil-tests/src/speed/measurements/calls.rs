@@ -27,7 +27,7 @@ pub(super) const UNARY: Measurement = Measurement {
 pub(super) const ITEMS: Measurement = Measurement {
     name: "items",
     how: "calls `read` of a mocked power switch, which yields two measurements, and counts these.",
-    profile: None,
+    profile: Some("runs of one program have had from 0.79 to 1.03 of it."),
     run: |rounds| -> Run<'_> { Box::pin(items(rounds)) },
 };
 

@@ -4,23 +4,24 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
-use bytes::Bytes;
 use tokio::process::Command;
+use tokio::task::block_in_place;
 use tokio::time::Instant;
 
-use super::transfers::{compressed, noise, upload};
+use super::j::{run, shell};
+use super::transfers::{compressed, noise};
 use super::{CHUNK, Measurement, Run};
 use crate::bench::Bench;
-use crate::speed::client::Client;
 use crate::speed::rounds::Rounds;
 use crate::speed::row::{Row, Samples, Target, Unit};
 use crate::speed::usage::peak_memory;
-use crate::subject::{Exporter, Subject};
+use crate::subject::Subject;
 
 pub(super) const DEVICE: Measurement = Measurement {
     name: "device",
-    how: "an image of 1 GiB (256 MiB with --quick), plain, and compressed with zstd to about half, to \
-          hilt.storage.BlockDevice on a loop device with direct I/O; plain bytes count. Bare is `dd \
+    how: "`j disk flash` of an image of 1 GiB (256 MiB with --quick), plain, and compressed with zstd to \
+          about half, to hilt.storage.BlockDevice on a loop device with direct I/O, from its start to its \
+          end, over a Unix socket as in a hook; plain bytes count. Bare is `dd \
           bs=4M oflag=direct conv=fsync`, behind `zstd -dc` for the compressed one. Reading back is \
           measured as what it adds; bare is `dd iflag=direct`, which reads and compares nothing. Needs \
           root, for the loop device.",
@@ -94,44 +95,34 @@ async fn device(rounds: &Rounds) -> Result<Vec<Samples>> {
     let bench = rounds.bench(Subject::Hilt)?;
     let disk = Loop::attach(&bench, size).await?;
     let plain = bench.path("noise");
-    let chunks = vec![noise(CHUNK)?; size / CHUNK];
-    std::fs::write(&plain, chunks.concat())?;
+    std::fs::write(&plain, noise(CHUNK)?.repeat(size / CHUNK))?;
     let small = compressed(&bench, size).await?;
-    let small_chunks: Vec<_> =
-        std::fs::read(&small)?.chunks(CHUNK).map(Bytes::copy_from_slice).collect();
-
-    let exporter = Exporter::with(&bench, &drivers(&disk.path)).unheard().launch()?;
-    let client = Client::patient(exporter.address()).await?;
-    client.is_ready().await?;
-    let (disk_uuid, checked_uuid) = (client.uuid("disk").await?, client.uuid("checked").await?);
+    let (host, _shell) = shell(&bench, "disk.yaml", &drivers(&disk.path)).await?;
+    let flash = |driver: &str, image: &Path| -> Result<f64> {
+        let image = image.to_str().context("the bench has a plain name")?;
+        block_in_place(|| run(&bench, &host, &[driver, "flash", image]))
+    };
     for subject in rounds.turns() {
         match subject {
             Subject::Bare => {
                 let begun = Instant::now();
-                shell("dd if=\"$1\" of=\"$2\" bs=4M oflag=direct conv=fsync", &plain, &disk)
-                    .await?;
+                sh("dd if=\"$1\" of=\"$2\" bs=4M oflag=direct conv=fsync", &plain, &disk).await?;
                 let written = begun.elapsed().as_secs_f64();
                 raw.add(subject, megabytes / written);
                 let begun = Instant::now();
-                shell("dd if=\"$2\" of=/dev/null bs=4M iflag=direct", &plain, &disk).await?;
+                sh("dd if=\"$2\" of=/dev/null bs=4M iflag=direct", &plain, &disk).await?;
                 verify.add(subject, begun.elapsed().as_secs_f64() / written);
                 let begun = Instant::now();
                 let dd =
                     "zstd -dc \"$1\" | dd of=\"$2\" bs=4M iflag=fullblock oflag=direct conv=fsync";
-                shell(dd, &small, &disk).await?;
+                sh(dd, &small, &disk).await?;
                 zstd.add(subject, megabytes / begun.elapsed().as_secs_f64());
             }
             Subject::Hilt => {
-                let begun = Instant::now();
-                upload(&client, &disk_uuid, chunks.clone(), None).await?;
-                let written = begun.elapsed().as_secs_f64();
+                let written = flash("disk", &plain)?;
                 raw.add(subject, megabytes / written);
-                let begun = Instant::now();
-                upload(&client, &checked_uuid, chunks.clone(), None).await?;
-                verify.add(subject, begun.elapsed().as_secs_f64() / written - 1.0);
-                let begun = Instant::now();
-                upload(&client, &disk_uuid, small_chunks.clone(), Some("zstd")).await?;
-                zstd.add(subject, megabytes / begun.elapsed().as_secs_f64());
+                verify.add(subject, flash("checked", &plain)? / written - 1.0);
+                zstd.add(subject, megabytes / flash("disk", &small)?);
                 let peaks = bench.processes().into_iter().map(peak_memory);
                 memory.add(subject, peaks.sum::<Result<f64>>()? / 1e6);
             }
@@ -153,11 +144,11 @@ fn drivers(disk: &Path) -> String {
 }
 
 /// Runs a line of shell with an image and the device as `$1` and `$2`.
-async fn shell(line: &str, image: &Path, disk: &Loop) -> Result<()> {
-    let mut shell = Command::new("sh");
-    shell.args(["-c", line, "sh"]).arg(image).arg(&disk.path);
-    shell.stdout(Stdio::null()).stderr(Stdio::null());
-    succeed(&mut shell).await
+async fn sh(line: &str, image: &Path, disk: &Loop) -> Result<()> {
+    let mut sh = Command::new("sh");
+    sh.args(["-c", line, "sh"]).arg(image).arg(&disk.path);
+    sh.stdout(Stdio::null()).stderr(Stdio::null());
+    succeed(&mut sh).await
 }
 
 async fn succeed(command: &mut Command) -> Result<()> {

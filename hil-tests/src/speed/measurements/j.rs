@@ -1,6 +1,5 @@
 //! `j power on` as a whole process, as hooks run it.
 
-use std::path::PathBuf;
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
@@ -105,29 +104,32 @@ impl<'b> Hosts<'b> {
         let times = TIMES.iter().find(|(subject, _)| *subject == self.bench.subject());
         let mut taken = Vec::new();
         for _ in 0..times.map_or(1, |(_, times)| *times) {
-            let mut command = self.bench.command(self.program()).into_std();
-            command.args(["power", "on"]).env("JUMPSTARTER_HOST", host);
-            command.envs([
-                ("JMP_DRIVERS_ALLOW", "UNSAFE"),
-                ("_JMP_SUPPRESS_DRIVER_WARNINGS", "1"),
-                ("JMP_GRPC_INSECURE", "1"),
-            ]);
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            let started = Instant::now();
-            let status = command.status().context("running j")?;
-            taken.push(started.elapsed().as_secs_f64() * 1e3);
-            ensure!(status.success(), "`j power on` ended with {status}");
+            taken.push(run(self.bench, host, &["power", "on"])? * 1e3);
         }
         Ok(median(taken))
     }
+}
 
-    fn program(&self) -> PathBuf {
-        let prepared = self.bench.prepared();
-        match self.bench.subject() {
-            Subject::Python => prepared.reference.join("j"),
-            Subject::Hilt | Subject::Bare => prepared.built.join("j"),
-        }
-    }
+/// Runs the `j` of a bench's subject; returns how long it takes, in seconds.
+pub(super) fn run(bench: &Bench, host: &str, arguments: &[&str]) -> Result<f64> {
+    let prepared = bench.prepared();
+    let program = match bench.subject() {
+        Subject::Python => prepared.reference.join("j"),
+        Subject::Hilt | Subject::Bare => prepared.built.join("j"),
+    };
+    let mut command = bench.command(program).into_std();
+    command.args(arguments).env("JUMPSTARTER_HOST", host);
+    command.envs([
+        ("JMP_DRIVERS_ALLOW", "UNSAFE"),
+        ("_JMP_SUPPRESS_DRIVER_WARNINGS", "1"),
+        ("JMP_GRPC_INSECURE", "1"),
+    ]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let started = Instant::now();
+    let status = command.status().context("running j")?;
+    let taken = started.elapsed().as_secs_f64();
+    ensure!(status.success(), "`j {}` ended with {status}", arguments.join(" "));
+    Ok(taken)
 }
 
 async fn tcp<'b>(bench: &'b Bench, config: &str) -> Result<Exporter<'b>> {
@@ -137,7 +139,11 @@ async fn tcp<'b>(bench: &'b Bench, config: &str) -> Result<Exporter<'b>> {
 }
 
 /// Opens the devices for local use; the text is where their socket is.
-async fn shell(bench: &Bench, name: &str, config: &str) -> Result<(String, (Process, ChildStdin))> {
+pub(super) async fn shell(
+    bench: &Bench,
+    name: &str,
+    config: &str,
+) -> Result<(String, (Process, ChildStdin))> {
     let mut command = bench.command(subject::program(bench)?);
     command.arg("shell").arg("--exporter-config");
     command.arg(bench.write(name, subject::config(config))?);

@@ -36,7 +36,10 @@ pub(super) const ROUTER: Measurement = Measurement {
     name: "router",
     how: "as `duplex`, through the router of `hilt run --lab`, with TLS and a second layer of frames. \
           The bare server is reached directly and without TLS.",
-    profile: None,
+    profile: Some(
+        "every byte is encrypted and decrypted, and in frames of frames; the bare server does \
+         neither. Runs of one program have had from 0.49 to 0.56 of it.",
+    ),
     run: |rounds| -> Run<'_> { Box::pin(router(rounds)) },
 };
 

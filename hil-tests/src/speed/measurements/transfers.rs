@@ -157,7 +157,7 @@ pub(super) fn noise(count: usize) -> Result<Bytes> {
     Ok(noise.into())
 }
 
-pub(super) async fn upload(
+async fn upload(
     client: &Client,
     uuid: &str,
     chunks: Vec<Bytes>,
