@@ -160,12 +160,10 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tempfile::TempDir;
-    use tokio::time::{sleep, timeout};
 
     use super::*;
+    use crate::testing::process::{gone, noted};
 
     async fn shell(script: &str) -> (TempDir, Process) {
         let folder = tempfile::tempdir().unwrap();
@@ -176,31 +174,9 @@ mod tests {
         (folder, process)
     }
 
-    /// The process whose id a script has written to `child`, once it has.
-    async fn child(folder: &TempDir) -> u32 {
-        let read = async {
-            loop {
-                let id = fs::read_to_string(folder.path().join("child")).unwrap_or_default();
-                if let Some(id) = id.strip_suffix('\n') {
-                    return id.parse().unwrap();
-                }
-                sleep(Duration::from_millis(5)).await;
-            }
-        };
-        timeout(Duration::from_secs(30), read).await.unwrap()
-    }
-
-    async fn gone(id: u32) {
-        let is_there = || {
-            let stat = fs::read_to_string(format!("/proc/{id}/stat"));
-            stat.is_ok_and(|stat| !stat.contains(") Z "))
-        };
-        let wait = async {
-            while is_there() {
-                sleep(Duration::from_millis(5)).await;
-            }
-        };
-        timeout(Duration::from_secs(30), wait).await.expect("the process is gone");
+    /// What a script has started, once it is there.
+    async fn child(folder: &TempDir) -> i32 {
+        noted(&folder.path().join("child")).await
     }
 
     #[tokio::test]
@@ -216,14 +192,14 @@ mod tests {
         let (folder, process) = shell("sleep 1000 & echo $! > child; wait").await;
         let child = child(&folder).await;
         drop(process);
-        gone(child).await;
+        gone(&[child]).await;
     }
 
     #[tokio::test]
     async fn a_child_that_is_left_over_goes_with_it() {
         let (folder, process) = shell("sleep 1000 & echo $! > child").await;
         process.end().await;
-        gone(child(&folder).await).await;
+        gone(&[child(&folder).await]).await;
     }
 
     #[tokio::test]
@@ -262,7 +238,7 @@ mod tests {
         let id = child(&folder).await;
         exporter.kill().unwrap();
         exporter.wait().unwrap();
-        gone(id).await;
+        gone(&[id]).await;
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::*;
 use crate::driver::Resources;
 use crate::registry::{self, parse};
+use crate::testing::process::{gone, lives, noted, pass};
 use crate::{Args, Sink, Source};
 
 struct Nothing;
@@ -81,20 +82,6 @@ async fn pids(items: &mut Items, count: usize) -> Vec<i32> {
         text += items.next().await.unwrap().unwrap()[0].as_str().unwrap();
     }
     text.lines().map(|line| line.parse().unwrap()).collect()
-}
-
-/// Whether a process exists and has not ended.
-fn lives(pid: i32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit_once(") ").unwrap().1.starts_with(['Z', 'X']))
-}
-
-async fn gone(pids: &[i32]) {
-    let start = Instant::now();
-    while pids.iter().any(|&pid| lives(pid)) {
-        assert!(start.elapsed() < Duration::from_secs(20), "{pids:?} are still there");
-        tokio::task::yield_now().await;
-    }
 }
 
 #[tokio::test]
@@ -170,14 +157,15 @@ async fn a_background_child_is_heard_to_the_end() {
 #[tokio::test]
 async fn what_runs_out_of_time_is_ended_with_its_children() {
     let shell = build(json!({"methods": {"slow": {
-        "command": "sleep 1000 & echo $!; echo $$; trap 'echo bye; exit' TERM; wait",
-        "timeout": 0.3,
+        "command": "trap 'echo bye; exit' TERM; sleep 1000 & echo $!; echo $$; wait",
+        "timeout": 30.5,
     }}}));
     let mut items = call(&shell, json!(["slow", {}])).await.unwrap();
     let pids = pids(&mut items, 2).await;
+    pass(Duration::from_secs(31)).await;
     let expired = "\nTimeout expired while running slow: Command '['bash', '-c', \
-        \"sleep 1000 & echo $!; echo $$; trap 'echo bye; exit' TERM; wait\", 'slow']' \
-        timed out after 0.3 seconds\n";
+        \"trap 'echo bye; exit' TERM; sleep 1000 & echo $!; echo $$; wait\", 'slow']' \
+        timed out after 30.5 seconds\n";
     assert_eq!(all(items).await, said("bye\n", expired, 199));
     assert!(!pids.iter().any(|&pid| lives(pid)), "they are gone before the client is told");
 }
@@ -195,6 +183,7 @@ async fn what_ignores_the_request_to_end_is_killed() {
     let took = start.elapsed();
     assert!(took >= Duration::from_secs(304), "300 s to run, and 5 s of grace, but {took:?}");
     // The clock that jumps leaves a real process no time to be gone already.
+    tokio::time::resume();
     gone(&pids).await;
 }
 
@@ -216,15 +205,10 @@ async fn nothing_is_left_when_the_client_goes() {
 async fn nothing_is_left_when_nobody_listens_from_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pid");
-    let shell = script("echo $$ > $1.new; mv $1.new $1; yes");
+    let shell = script("echo $$ > $1; yes");
     let args = json!(["go", {}, file.to_str().unwrap()]);
     let items = call(&shell, args).await.unwrap();
-    let pid = loop {
-        if let Ok(text) = fs::read_to_string(&file) {
-            break text.trim().parse().unwrap();
-        }
-        tokio::task::yield_now().await;
-    };
+    let pid = noted(&file).await;
     drop(items);
     gone(&[pid]).await;
 }

@@ -1,6 +1,7 @@
 //! What tests lend a driver in place of a client, and how they call it.
 
 pub(crate) mod http;
+pub(crate) mod process;
 
 use std::collections::HashMap;
 use std::io::{self, Cursor};

@@ -1,7 +1,6 @@
 //! Stand-ins for the programs that the pages' examples call: each notes how it was called.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs;
 use std::process::Command;
 
 use crate::bench::Bench;
@@ -16,8 +15,12 @@ echo >> $DIR/called
 pub(crate) fn program(bench: &Bench, name: &str, text: &str) {
     let path = bench.file(name);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(&path, bench.filled(text)).unwrap();
-    fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    // By another process: the kernel does not run a file that somebody may still write to, and a process
+    // that another test is starting just now has what this one has open.
+    let script = "printf %s \"$1\" > \"$2\" && chmod +x \"$2\"";
+    let (text, path) = (bench.filled(text), path.to_str().unwrap());
+    let write = Command::new("sh").args(["-c", script, "sh", &text, path]).status();
+    assert!(write.unwrap().success());
 }
 
 /// The command that runs the exporter in its bench's directory, with stand-ins of these names before
