@@ -17,8 +17,8 @@ use tower::service_fn;
 use super::environment::{Environment, Host, Passphrase, Security};
 use super::error::{Error, Result};
 use crate::wire::exporter_service_client::ExporterServiceClient;
-use crate::wire::room::make_room;
 use crate::wire::router_service_client::RouterServiceClient;
+use crate::wire::transfer::{LONGEST_FRAME, make_room};
 use crate::wire::value::{from_wire, to_wire};
 use crate::wire::{
     DriverCallRequest, GetReportResponse, StreamRequest, StreamResponse,
@@ -29,8 +29,6 @@ use crate::wire::{
 const STREAM_WINDOW: u32 = 4 << 20;
 /// All streams together, so that two forwarded connections don't starve each other.
 const CONNECTION_WINDOW: u32 = 16 << 20;
-/// HTTP/2's default of 16 KiB costs a system call each.
-const FRAME: u32 = 1 << 20;
 
 /// An open connection to an exporter.
 #[derive(Debug)]
@@ -132,37 +130,15 @@ impl Interceptor for Authentication {
 
 /// The error is the reason, for people.
 async fn connect(host: &Host) -> Result<Channel, String> {
-    let endpoint = match host {
-        // The name is for form's sake.
-        Host::Unix(_) => Ok(Endpoint::from_static("http://localhost")),
-        Host::Tcp { address, security: Security::Plaintext } => {
-            Endpoint::from_shared(format!("http://{address}")).map(keep_alive)
-        }
-        Host::Tcp { address, security: Security::SystemRoots } => {
-            Endpoint::from_shared(format!("https://{address}"))
-                .map(keep_alive)
-                .and_then(|tcp| tcp.tls_config(ClientTlsConfig::new().with_native_roots()))
-        }
-        Host::Tcp { address, security: Security::Roots(path) } => {
-            let pem =
-                std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
-            let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
-            Endpoint::from_shared(format!("https://{address}"))
-                .map(keep_alive)
-                .and_then(|tcp| tcp.tls_config(tls))
-        }
-    };
-    let endpoint = endpoint
-        .map_err(|error| root_cause(&error))?
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_frame_size(FRAME);
     let connected = match host {
         Host::Unix(path) => {
             let path = path.clone();
-            endpoint.connect_with_connector(service_fn(move |_: Uri| unix(path.clone()))).await
+            let connector = service_fn(move |_: Uri| unix(path.clone()));
+            // The name is for form's sake.
+            let endpoint = with_windows(Endpoint::from_static("http://localhost"));
+            endpoint.connect_with_connector(connector).await
         }
-        Host::Tcp { .. } => endpoint.connect().await,
+        Host::Tcp { address, security } => with_windows(tcp(address, security)?).connect().await,
     };
     connected.map_err(|error| root_cause(&error))
 }
@@ -171,6 +147,32 @@ async fn unix(path: PathBuf) -> io::Result<TokioIo<UnixStream>> {
     let stream = UnixStream::connect(path).await?;
     make_room(&stream);
     Ok(TokioIo::new(stream))
+}
+
+fn tcp(address: &str, security: &Security) -> Result<Endpoint, String> {
+    let tls = match security {
+        Security::Plaintext => None,
+        Security::SystemRoots => Some(ClientTlsConfig::new().with_native_roots()),
+        Security::Roots(path) => {
+            let pem =
+                std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+            Some(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)))
+        }
+    };
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let endpoint = Endpoint::from_shared(format!("{scheme}://{address}")).map(keep_alive);
+    match tls {
+        None => endpoint,
+        Some(tls) => endpoint.and_then(|endpoint| endpoint.tls_config(tls)),
+    }
+    .map_err(|error| root_cause(&error))
+}
+
+fn with_windows(endpoint: Endpoint) -> Endpoint {
+    endpoint
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(LONGEST_FRAME)
 }
 
 /// As the reference does on TCP: a long silence during a flash must not look dead to a NAT on the

@@ -15,9 +15,8 @@ use tokio::task::{self, JoinHandle};
 
 use super::error::{Error, Result};
 use super::output;
+use crate::wire::transfer::CHUNK;
 
-/// One frame. The protocol's peers take up to 4 MiB; above this size nothing gets faster.
-const CHUNK: usize = 256 << 10;
 /// What is read from stdin at once. A pipe holds no more.
 const STDIN_CHUNK: usize = 64 << 10;
 /// How many chunks disk and wire may be apart.

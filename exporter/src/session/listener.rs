@@ -27,8 +27,8 @@ use super::peer::Peer;
 use super::service::Service;
 use crate::secret::Secret;
 use crate::wire::exporter_service_server::ExporterServiceServer;
-use crate::wire::room::make_room;
 use crate::wire::router_service_server::RouterServiceServer;
+use crate::wire::transfer::{LONGEST_FRAME, make_room};
 
 /// How long a client may take for its TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -47,9 +47,6 @@ const KEEPALIVE_ANSWER: Duration = Duration::from_secs(40);
 /// How many bytes may be under way on a stream and on a connection.
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
-
-/// How long a frame of a client may be: a chunk of an image with what is around it in one piece, not in 17.
-const LONGEST_FRAME: u32 = 257 * 1024;
 
 /// Where connections come in.
 #[expect(missing_debug_implementations, reason = "a TLS acceptor has none")]

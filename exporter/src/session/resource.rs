@@ -29,13 +29,11 @@ use uuid::Uuid;
 use super::frame;
 use super::handle::Handle;
 use super::presigned;
+use crate::wire::transfer::CHUNK;
 use crate::wire::{StreamRequest, StreamResponse};
 
 /// How many frames may wait for a slow client.
 const WAITING_FRAMES: usize = 8;
-
-/// The longest frame of a dump, in bytes. Clients take up to 4 MiB.
-const LONGEST_FRAME: usize = 256 * 1024;
 
 /// The resources that no driver has claimed yet. Clones are the same table.
 #[derive(Debug, Clone)]
@@ -258,7 +256,7 @@ impl AsyncWrite for Outgoing {
     ) -> Poll<io::Result<usize>> {
         let gone = |_| io::Error::new(io::ErrorKind::ConnectionReset, "the client has gone away");
         ready!(self.sender.poll_reserve(context)).map_err(gone)?;
-        let length = bytes.len().min(LONGEST_FRAME);
+        let length = bytes.len().min(CHUNK);
         let frame = frame::data(Bytes::copy_from_slice(&bytes[..length]));
         self.sender.send_item(Ok(frame)).map_err(gone)?;
         Poll::Ready(Ok(length))

@@ -1,6 +1,6 @@
-//! The wire: the generated messages and services, and values in them.
+//! The wire: the generated messages and services, the values in them, and how images travel.
 
-pub(crate) mod room;
+pub(crate) mod transfer;
 pub mod value;
 
 pub use self::generated::client::v1 as client;

@@ -1,8 +1,19 @@
-//! Room on Unix sockets, for images that are flashed from hooks.
+//! How images travel: in chunks that are one frame of HTTP/2 each, and on Unix sockets with room for several.
 
 use std::os::fd::AsFd;
 
 use nix::sys::socket::{setsockopt, sockopt};
+
+/// How long a frame of HTTP/2 may be, in bytes: a message with a chunk of an image in one piece. HTTP/2's
+/// default of 16 KiB costs a system call each.
+pub(crate) const LONGEST_FRAME: u32 = 257 << 10;
+
+/// What such a message has around the chunk, at most.
+const AROUND: usize = 1 << 10;
+
+/// How much of an image is sent in one message, in bytes. The protocol's peers take up to 4 MiB; with
+/// more than this nothing gets faster.
+pub(crate) const CHUNK: usize = LONGEST_FRAME as usize - AROUND;
 
 /// What may be on its way in one direction, in bytes. With what Linux gives by itself, both ends wait
 /// for each other every 200 KB: an image takes a quarter longer. TCP's grow by themselves.
