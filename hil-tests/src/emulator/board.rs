@@ -59,12 +59,23 @@ impl Board {
         Ok(())
     }
 
-    /// From power-on to power-off.
+    /// From power-on to power-off, which may come before QEMU is up.
     async fn run(&mut self) -> Result<()> {
         // What was typed while it was off went nowhere.
         while self.typed.try_recv().is_ok() {}
         let has_card = *self.side.borrow_and_update() == Side::Dut;
         let mut board = self.start(has_card)?;
+        let mut power = self.power.clone();
+        tokio::select! {
+            biased;
+            _ = turns(&mut power, false) => {}
+            end = self.serve(&mut board) => end?,
+        }
+        board.kill().await.context("switching the board off")
+    }
+
+    /// Connects what QEMU plays with what the board is connected to, until QEMU ends.
+    async fn serve(&mut self, board: &mut Child) -> Result<()> {
         let mut control = Control::connect(&self.control).await?;
         let mut transmit = board.stdout.take().context("its output is piped")?;
         let mut receive = board.stdin.take().context("its input is piped")?;
@@ -72,7 +83,6 @@ impl Board {
         loop {
             tokio::select! {
                 biased;
-                _ = turns(&mut self.power, false) => break,
                 moved = self.side.changed() => {
                     moved.context("the card is there as long as the board")?;
                     let has_card = *self.side.borrow_and_update() == Side::Dut;
@@ -85,13 +95,12 @@ impl Board {
                 length = transmit.read(&mut bytes) => {
                     let length = length.context("reading from the board")?;
                     if length == 0 {
-                        break;
+                        return Ok(());
                     }
                     self.console.with(|ftdi| ftdi.send(&bytes[..length]));
                 }
             }
         }
-        board.kill().await.context("switching the board off")
     }
 
     fn start(&self, has_card: bool) -> Result<Child> {
